@@ -1,0 +1,1 @@
+"""Duomo: customer service that understands what people write, say and photograph."""
