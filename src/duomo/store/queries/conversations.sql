@@ -1,0 +1,120 @@
+-- name: insert_conversation
+INSERT INTO conversations (id, contact_id, language, channel)
+VALUES (%(id)s, %(contact_id)s, %(language)s, %(channel)s)
+ON CONFLICT (id) DO NOTHING
+RETURNING *;
+
+-- name: conversation
+SELECT * FROM conversations WHERE id = %(id)s;
+
+-- name: conversation_for_update
+SELECT * FROM conversations WHERE id = %(id)s FOR UPDATE;
+
+-- name: set_status
+-- Everything that goes with a status; what an action does not touch is passed back as it was.
+UPDATE conversations SET
+    status = %(status)s, assignee_id = %(assignee_id)s, handoff_reason = %(handoff_reason)s, brief = %(brief)s,
+    waiting_since = CASE WHEN %(waiting)s THEN coalesce(waiting_since, now()) END,
+    snoozed_until = %(snoozed_until)s, failures = %(failures)s, updated_at = now()
+WHERE id = %(id)s;
+
+-- name: set_waiting
+UPDATE conversations SET waiting_since = CASE WHEN %(waiting)s THEN coalesce(waiting_since, now()) END WHERE id = %(id)s;
+
+-- name: set_assignee
+UPDATE conversations SET assignee_id = %(assignee_id)s, updated_at = now() WHERE id = %(id)s;
+
+-- name: set_answered
+UPDATE conversations SET answered_seq = greatest(answered_seq, %(seq)s), failures = %(failures)s WHERE id = %(id)s;
+
+-- name: set_language
+UPDATE conversations SET language = %(language)s WHERE id = %(id)s;
+
+-- name: skip_answered_by_agents
+-- What came before an agent's last reply has been dealt with: the bot starts after it.
+UPDATE conversations SET answered_seq = greatest(answered_seq, (
+    SELECT max(seq) FROM messages WHERE conversation_id = %(id)s AND author = 'agent' AND kind <> 'note'))
+WHERE id = %(id)s;
+
+-- name: store_csat
+UPDATE conversations SET csat_score = %(score)s, csat_comment = %(comment)s, updated_at = now() WHERE id = %(id)s;
+
+-- name: agent_name
+SELECT name FROM agents WHERE id = %(id)s;
+
+-- name: message_fingerprint
+SELECT conversation_id, author, fingerprint FROM messages WHERE id = %(id)s;
+
+-- name: insert_message
+-- The conversation's row is locked by the caller, so last_seq + 1 is the number append_event takes.
+WITH stored AS (
+    INSERT INTO messages (id, conversation_id, seq, author, kind, agent_id, text, language, citations, options, decision,
+                          fingerprint, search)
+    SELECT %(id)s, c.id, c.last_seq + 1, %(author)s, %(kind)s, %(agent_id)s, %(text)s, %(language)s, %(citations)s,
+           %(options)s, %(decision)s, %(fingerprint)s, to_tsvector('simple', %(tokens)s)
+    FROM conversations c WHERE c.id = %(conversation_id)s
+    RETURNING id, conversation_id)
+SELECT append_event(conversation_id, 'message', id, '{}', %(private)s) FROM stored;
+
+-- name: append_event
+SELECT append_event(%(conversation_id)s, %(kind)s, %(message_id)s, %(data)s, %(private)s);
+
+-- name: insert_incoming_blob
+INSERT INTO blobs (key, mime, size) VALUES (%(key)s, %(mime)s, %(size)s) ON CONFLICT DO NOTHING;
+
+-- name: insert_part
+INSERT INTO parts (message_id, position, kind, mime, name, incoming)
+VALUES (%(message_id)s, %(position)s, %(kind)s, %(mime)s, %(name)s, %(incoming)s)
+RETURNING id;
+
+-- name: messages
+-- Messages with their files and what was read in them, one row each, oldest first.
+SELECT m.id, m.conversation_id, m.seq, m.author, m.kind, m.text, m.created_at, m.language, m.agent_id, a.name AS agent_name,
+       m.citations, m.options, m.decision, m.feedback,
+       coalesce((
+           SELECT jsonb_agg(jsonb_build_object(
+               'id', p.id, 'kind', p.kind, 'state', p.state, 'mime', p.mime, 'name', p.name, 'blob', p.blob,
+               'width', p.width, 'height', p.height, 'duration_s', p.duration_s, 'error', p.error,
+               'artifacts', coalesce((
+                   SELECT jsonb_agg(jsonb_build_object(
+                       'id', f.id, 'kind', f.kind, 'text', f.text, 'original_text', f.original_text,
+                       'confidence', f.confidence, 'model', f.model, 'version', f.version,
+                       'duration_ms', f.duration_ms, 'data', f.data, 'corrected_by', f.corrected_by)
+                       ORDER BY f.created_at, f.id)
+                   FROM artifacts f WHERE f.part_id = p.id), '[]'))
+               ORDER BY p.position)
+           FROM parts p WHERE p.message_id = m.id), '[]') AS parts
+FROM messages m LEFT JOIN agents a ON a.id = m.agent_id
+WHERE m.conversation_id = %(conversation_id)s AND (%(ids)s::uuid[] IS NULL OR m.id = ANY(%(ids)s::uuid[]))
+  AND m.seq > %(after)s
+ORDER BY m.seq;
+
+-- name: events_after
+SELECT seq, kind, message_id, data, private FROM events
+WHERE conversation_id = %(conversation_id)s AND seq > %(after)s AND (%(include_private)s OR NOT private)
+ORDER BY seq LIMIT %(limit)s;
+
+-- name: answered_by_another
+-- The first public reply of another agent that this one has not seen.
+SELECT a.name FROM messages m JOIN agents a ON a.id = m.agent_id
+WHERE m.conversation_id = %(conversation_id)s AND m.seq > %(after)s AND m.author = 'agent' AND m.kind <> 'note'
+  AND m.agent_id <> %(agent_id)s
+ORDER BY m.seq LIMIT 1;
+
+-- name: artifact_for_update
+SELECT f.id, f.kind, f.text, p.message_id, m.author, m.seq
+FROM artifacts f JOIN parts p ON p.id = f.part_id JOIN messages m ON m.id = p.message_id
+WHERE f.id = %(id)s AND m.conversation_id = %(conversation_id)s
+FOR UPDATE OF f;
+
+-- name: correct_artifact
+UPDATE artifacts SET original_text = coalesce(original_text, text), text = %(text)s, corrected_by = %(by)s,
+    corrected_at = now(), search = to_tsvector('simple', %(tokens)s)
+WHERE id = %(id)s;
+
+-- name: set_feedback
+UPDATE messages SET feedback = %(value)s
+WHERE id = %(id)s AND conversation_id = %(conversation_id)s AND author = 'bot' AND feedback IS DISTINCT FROM %(value)s;
+
+-- name: has_message
+SELECT author FROM messages WHERE id = %(id)s AND conversation_id = %(conversation_id)s;
