@@ -88,6 +88,7 @@ class Part:
     height: int | None = None
     duration_s: float | None = None
     error: str | None = None  # why it was refused
+    error_code: str | None = None
     artifacts: tuple[StoredArtifact, ...] = ()
 
 
@@ -112,8 +113,10 @@ class Message:
     created_at: datetime
     language: Language | None = None
     agent_id: str | None = None
+    agent_name: str | None = None
     parts: tuple[Part, ...] = ()
     citations: tuple[Citation, ...] = ()
+    options: tuple[str, ...] = ()  # the buttons of a clarifying question
     decision: Mapping[str, Any] = field(default_factory=dict)
     """Why the system decided so: scores, thresholds, candidates, model versions. Empty for people's messages."""
     feedback: Literal["up", "down"] | None = None

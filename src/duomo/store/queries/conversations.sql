@@ -59,9 +59,6 @@ SELECT append_event(conversation_id, 'message', id, '{}', %(private)s) FROM stor
 -- name: append_event
 SELECT append_event(%(conversation_id)s, %(kind)s, %(message_id)s, %(data)s, %(private)s);
 
--- name: insert_incoming_blob
-INSERT INTO blobs (key, mime, size) VALUES (%(key)s, %(mime)s, %(size)s) ON CONFLICT DO NOTHING;
-
 -- name: insert_part
 INSERT INTO parts (message_id, position, kind, mime, name, incoming)
 VALUES (%(message_id)s, %(position)s, %(kind)s, %(mime)s, %(name)s, %(incoming)s)
