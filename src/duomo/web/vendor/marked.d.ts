@@ -1,0 +1,1 @@
+export declare const marked: { parse(text: string, options?: Record<string, unknown>): string };
