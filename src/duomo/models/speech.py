@@ -1,0 +1,211 @@
+"""Hear what is said: a waveform becomes a transcript with its language and an honest confidence."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import ctranslate2
+import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.vad import VadOptions, get_speech_timestamps
+from numpy.typing import NDArray
+from opencc import OpenCC
+from tokenizers import Tokenizer
+
+from duomo.models import weights
+from duomo.types import LANGUAGES, Language
+
+Waveform = NDArray[np.float32]  # (samples,) at 16 kHz, in [-1, 1]
+SAMPLING_RATE = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech between pauses."""
+
+    start_s: float
+    end_s: float
+    text: str
+    confidence: float  # [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    text: str  # empty: nobody spoke
+    language: Language
+    confidence: float  # [0, 1], geometric mean of the tokens' probabilities
+    segments: tuple[Segment, ...]
+    no_speech: float  # [0, 1], probability that nobody spoke
+    duration_ms: int  # time the model took
+
+
+class SpeechRecognizer(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def transcribe(
+        self, waveform: Waveform, *, language: Language | None = None, expected: Language | None = None
+    ) -> Transcript:
+        """
+        Args:
+            language: forced, when it is known for certain.
+            expected: a prior, such as the language the customer writes in; what is heard can overrule it.
+        """
+        ...
+
+
+class Whisper:
+    """openai/whisper-base, int8, on CTranslate2.
+
+    Greedy, without timestamps, never with a prompt: on poor sound a prompt comes back as the transcript. Speech is
+    found by Silero's voice activity detector; the encoder sees a window as long as the speech and `PAD_S`, not the
+    30 seconds it was trained with, which would cost five times as much for a short note (bench/perception.py
+    compares the errors).
+
+    Source: Radford et al. 2022, arXiv:2212.04356.
+    """
+
+    name = "whisper-base"
+    WINDOW_S = 28.0  # longest stretch decoded at once; longer speech is cut at pauses
+    PAD_S = 1.0  # silence after the speech, from which the model knows that it has ended
+    SHORTEST_S = 3.0
+    PRIOR = 0.85  # of the expected language
+    TOKENS_PER_S = 12  # more are a loop, not speech
+    COMPRESSION = 2.4  # text that zlib shrinks further repeats itself; the value is Whisper's own
+    SILENT = 0.6  # no_speech above, and confidence below UNSURE: nobody spoke
+    UNSURE = math.exp(-1.0)
+
+    def __init__(self, *, threads: int = 1) -> None:
+        """
+        Raises:
+            ModelUnavailable: weights missing or with another hash.
+        """
+        weights.check("silero-vad")  # faster-whisper opens the file itself
+        self.version = weights.weight("whisper-base-model").version
+        self._model = ctranslate2.models.Whisper(
+            self.name,
+            device="cpu",
+            compute_type="int8",
+            intra_threads=threads,
+            inter_threads=1,
+            files={
+                "model.bin": weights.read("whisper-base-model"),
+                "config.json": weights.read("whisper-base-config"),
+                "vocabulary.txt": weights.read("whisper-base-vocabulary"),
+            },
+        )
+        self._tokenizer = Tokenizer.from_buffer(weights.read("whisper-base-tokenizer"))
+        self._features = FeatureExtractor()
+        names = ("<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
+        self._start, self._task, self._plain = (self._tokenizer.token_to_id(name) for name in names)
+        self._languages: dict[Language, int] = {
+            language: self._tokenizer.token_to_id(f"<|{language}|>") for language in LANGUAGES
+        }
+
+    def transcribe(
+        self, waveform: Waveform, *, language: Language | None = None, expected: Language | None = None
+    ) -> Transcript:
+        began = time.perf_counter()
+        heard: list[tuple[Segment, int]] = []  # with its number of tokens
+        no_speech = 1.0
+        for start, end in speech(waveform, longest_s=self.WINDOW_S):
+            encoded = self._encode(waveform[start:end])
+            if language is None:
+                language = self._detect(encoded, expected=expected)
+            text, confidence, silent, tokens = self._decode(encoded, language, seconds=(end - start) / SAMPLING_RATE)
+            no_speech = min(no_speech, silent)
+            if text:
+                heard.append((Segment(start / SAMPLING_RATE, end / SAMPLING_RATE, text, confidence), tokens))
+        language = language or expected or "en"
+        return Transcript(
+            text=("" if language == "zh" else " ").join(segment.text for segment, _ in heard),
+            language=language,
+            confidence=_mean_confidence(heard),
+            segments=tuple(segment for segment, _ in heard),
+            no_speech=no_speech,
+            duration_ms=round((time.perf_counter() - began) * 1000),
+        )
+
+    def _encode(self, waveform: Waveform) -> Any:
+        seconds = max(len(waveform) / SAMPLING_RATE + self.PAD_S, self.SHORTEST_S)
+        padded = np.zeros(int(min(seconds, 30.0) * SAMPLING_RATE), dtype=np.float32)
+        padded[: len(waveform)] = waveform
+        features = self._features(padded, padding=0)  # (80, frames), 100 frames a second
+        frames = features.shape[1] // 2 * 2  # the encoder halves their number
+        batch = np.ascontiguousarray(features[None, :, :frames], dtype=np.float32)
+        return self._model.encode(ctranslate2.StorageView.from_array(batch))
+
+    def _detect(self, encoded: Any, *, expected: Language | None) -> Language:
+        probabilities = dict(self._model.detect_language(encoded)[0])
+        scores = {language: probabilities.get(f"<|{language}|>", 0.0) for language in LANGUAGES}
+        for language in LANGUAGES:
+            if expected is not None:
+                scores[language] *= self.PRIOR if language == expected else 1.0 - self.PRIOR
+        return max(LANGUAGES, key=lambda language: scores[language])
+
+    def _decode(self, encoded: Any, language: Language, *, seconds: float) -> tuple[str, float, float, int]:
+        """Text, confidence, no-speech probability, tokens."""
+        prompt = [self._start, self._languages[language], self._task, self._plain]
+        longest = len(prompt) + min(220, 10 + int(seconds * self.TOKENS_PER_S))
+        text, confidence, silent, tokens = "", 0.0, 1.0, 0
+        for penalty in (1.0, 1.3):  # a second time only for text that repeats itself
+            (found,) = self._model.generate(
+                encoded,
+                [prompt],
+                beam_size=1,
+                max_length=longest,
+                repetition_penalty=penalty,
+                return_scores=True,
+                return_no_speech_prob=True,
+            )
+            tokens = len(found.sequences_ids[0])
+            text = self._tokenizer.decode(found.sequences_ids[0]).strip()
+            confidence = math.exp(found.scores[0] * tokens / (tokens + 1))  # the end token counts, as in Whisper
+            silent = found.no_speech_prob
+            if not _repeats(text, self.COMPRESSION):
+                break
+        if silent > self.SILENT and confidence < self.UNSURE:
+            text = ""
+        return simplify(text) if language == "zh" else text, confidence, silent, tokens
+
+
+def speech(waveform: Waveform, *, longest_s: float) -> list[tuple[int, int]]:
+    """Where somebody speaks, as (start, end) in samples, neighbours joined up to `longest_s` seconds."""
+    options = VadOptions(min_silence_duration_ms=500, speech_pad_ms=200, max_speech_duration_s=longest_s)
+    joined: list[tuple[int, int]] = []
+    for found in get_speech_timestamps(waveform, options):
+        start, end = int(found["start"]), int(found["end"])
+        if joined and end - joined[-1][0] <= longest_s * SAMPLING_RATE:
+            start = joined.pop()[0]
+        joined.append((start, end))
+    return joined
+
+
+@cache
+def _converter() -> OpenCC:
+    return OpenCC("t2s")
+
+
+def simplify(text: str) -> str:
+    """Traditional to simplified Chinese: Whisper writes either."""
+    return str(_converter().convert(text))
+
+
+def _repeats(text: str, limit: float) -> bool:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) > limit
+
+
+def _mean_confidence(heard: list[tuple[Segment, int]]) -> float:
+    total = sum(tokens for _, tokens in heard)
+    if not total:
+        return 0.0
+    return math.exp(sum(math.log(max(segment.confidence, 1e-9)) * tokens for segment, tokens in heard) / total)
