@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -113,3 +114,13 @@ def test_a_start_interrupted_in_the_middle_is_begun_again(fresh_home: Path) -> N
     (half / "PG_VERSION").write_text("18\n")
     with embedded.server(fresh_home) as dsn, psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_killed_server_is_started_again_by_whoever_watches_it(fresh_home: Path) -> None:
+    with embedded.server(fresh_home) as dsn:
+        assert embedded.revive(fresh_home) is False
+        os.kill(postmaster(fresh_home), signal.SIGKILL)
+        while not embedded.revive(fresh_home):  # the kernel takes a moment to close the socket
+            time.sleep(0.05)
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)

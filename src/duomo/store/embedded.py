@@ -21,6 +21,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -103,6 +104,27 @@ def server(home: Path) -> Iterator[str]:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _stop(place)
+
+
+def revive(home: Path) -> bool:
+    """Start the server of `home` again if it died; call it while holding `server(home)`.
+
+    Returns:
+        Whether it had to be started.
+    """
+    place = _place(home)
+    if _listens(place):
+        return False
+    with _exclusive(place.root / "start.lock"):
+        if _answers(place, wait_s=1):
+            return False
+        _start(place)
+        return True
+
+
+def _listens(place: _Place) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(place.run / ".s.PGSQL.5432")) == 0
 
 
 def _place(home: Path) -> _Place:
@@ -213,6 +235,7 @@ def _create(place: _Place) -> None:
 
 
 def _start(place: _Place) -> None:
+    _forget_the_dead(place)
     log = place.root / "server.log"
     if log.exists() and log.stat().st_size > 20_000_000:
         log.unlink()
@@ -226,6 +249,15 @@ def _start(place: _Place) -> None:
     if started.returncode or not _answers(place, wait_s=30):
         tail = log.read_text(errors="replace")[-600:] if log.exists() else started.stdout
         raise StoreUnavailable(f"PostgreSQL did not start; {log} ends with: {tail}")
+
+
+def _forget_the_dead(place: _Place) -> None:
+    """Remove the pid file of a killed server that nobody has reaped: PostgreSQL takes a zombie for a living one."""
+    pid_file = place.data / "postmaster.pid"
+    with contextlib.suppress(FileNotFoundError, IndexError):
+        state = Path(f"/proc/{int(pid_file.read_text().split()[0])}/stat").read_text()
+        if state.rpartition(")")[2].split()[0] == "Z":
+            pid_file.unlink()
 
 
 def _stop(place: _Place) -> None:

@@ -1,0 +1,128 @@
+-- name: article_hash
+SELECT content_hash FROM articles WHERE id = %(id)s;
+
+-- name: article_hashes
+SELECT id, content_hash FROM articles WHERE id = ANY(%(ids)s);
+
+-- name: lock_knowledge
+-- One writer a workspace: document frequencies are counted up and down by many rows, in no common order.
+SELECT pg_advisory_xact_lock(hashtextextended('knowledge ' || current_workspace(), 0));
+
+-- name: subtract_article_terms
+UPDATE terms SET df = terms.df - old.df
+FROM (
+    SELECT lexeme AS token, count(*) AS df FROM chunks, unnest(search) WHERE article_id = %(article)s GROUP BY lexeme
+    UNION ALL
+    SELECT '~' || lexeme, count(*) FROM chunks, unnest(pinyin) WHERE article_id = %(article)s GROUP BY lexeme
+    UNION ALL
+    SELECT '', count(*) FROM chunks WHERE article_id = %(article)s
+    UNION ALL
+    SELECT ' ', sum(length(search)) FROM chunks WHERE article_id = %(article)s
+) AS old
+WHERE terms.token = old.token;
+
+-- name: add_article_terms
+INSERT INTO terms (token, df)
+SELECT lexeme, count(*) FROM chunks, unnest(search) WHERE article_id = %(article)s GROUP BY lexeme
+UNION ALL
+SELECT '~' || lexeme, count(*) FROM chunks, unnest(pinyin) WHERE article_id = %(article)s GROUP BY lexeme
+UNION ALL
+SELECT '', count(*) FROM chunks WHERE article_id = %(article)s
+UNION ALL
+SELECT ' ', coalesce(sum(length(search)), 0) FROM chunks WHERE article_id = %(article)s
+ON CONFLICT (workspace_id, token) DO UPDATE SET df = terms.df + excluded.df;
+
+-- name: delete_unused_terms
+DELETE FROM terms WHERE df <= 0;
+
+-- name: delete_article
+DELETE FROM articles WHERE id = %(article)s;
+
+-- name: delete_article_chunks
+DELETE FROM chunks WHERE article_id = %(article)s;
+
+-- name: delete_article_pictures
+DELETE FROM article_pictures WHERE article_id = %(article)s;
+
+-- name: put_article
+INSERT INTO articles (id, source, topic, title, language, uri, text, content_hash)
+VALUES (%(id)s, %(source)s, %(topic)s, %(title)s, %(language)s, %(uri)s, %(text)s, %(content_hash)s)
+ON CONFLICT (workspace_id, id) DO UPDATE SET
+    source = excluded.source, topic = excluded.topic, title = excluded.title, language = excluded.language,
+    uri = excluded.uri, text = excluded.text, content_hash = excluded.content_hash, updated_at = now()
+RETURNING (xmax = 0) AS added;
+
+-- name: insert_chunk
+INSERT INTO chunks
+    (article_id, position, origin, language, heading, text, picture, search, pinyin, embedding, embedding_en)
+VALUES (
+    %(article_id)s, %(position)s, %(origin)s, %(language)s, %(heading)s, %(text)s, %(picture)s,
+    %(search)s::tsvector, %(pinyin)s::tsvector, %(embedding)s::halfvec(384), %(embedding_en)s::halfvec(384)
+);
+
+-- name: insert_article_picture
+INSERT INTO article_pictures (article_id, blob, alt, embedding)
+VALUES (%(article_id)s, %(blob)s, %(alt)s, %(embedding)s::halfvec);
+
+-- name: articles_of_source
+SELECT id FROM articles WHERE source = %(source)s;
+
+-- name: term_frequencies
+SELECT token, df FROM terms WHERE token = ANY(%(tokens)s);
+
+-- name: nearest_chunks
+SELECT id FROM chunks WHERE workspace_id = current_workspace() AND embedding IS NOT NULL
+ORDER BY embedding <#> %(embedding)s::halfvec(384) LIMIT %(limit)s;
+
+-- name: nearest_chunks_en
+SELECT id FROM chunks WHERE workspace_id = current_workspace() AND embedding_en IS NOT NULL
+ORDER BY embedding_en <#> %(embedding)s::halfvec(384) LIMIT %(limit)s;
+
+-- name: nearest_chunks_exact
+-- `+ 0` keeps the planner from the vector index, which finds few rows of a small workspace among many others' rows.
+SELECT id FROM chunks WHERE workspace_id = current_workspace() AND embedding IS NOT NULL
+ORDER BY (embedding <#> %(embedding)s::halfvec(384)) + 0 LIMIT %(limit)s;
+
+-- name: nearest_chunks_en_exact
+SELECT id FROM chunks WHERE workspace_id = current_workspace() AND embedding_en IS NOT NULL
+ORDER BY (embedding_en <#> %(embedding)s::halfvec(384)) + 0 LIMIT %(limit)s;
+
+-- name: chunks_with_tokens
+SELECT id, score FROM chunks_with_tokens(%(tokens)s::text[], %(weights)s::real[], %(each)s, %(limit)s);
+
+-- name: chunks_with_pinyin
+SELECT id, score FROM chunks_with_pinyin(%(tokens)s::text[], %(weights)s::real[], %(each)s, %(limit)s);
+
+-- name: chunk_evidence
+-- Everything that ranking compares, for a few hundred candidates at most.
+SELECT c.id::text AS id, c.article_id, c.position, c.language, c.heading, c.text, c.picture, a.title, a.uri, a.topic,
+    -(c.embedding <#> %(embedding)s::halfvec(384)) AS cosine,
+    -(c.embedding_en <#> %(embedding_en)s::halfvec(384)) AS cosine_en,
+    length(c.search) AS lexemes,
+    (SELECT jsonb_object_agg(w.lexeme, to_jsonb(w.weights)) FROM unnest(c.search) AS w
+        WHERE w.lexeme = ANY(%(tokens)s)) AS matched,
+    (SELECT jsonb_agg(p.lexeme) FROM unnest(c.pinyin) AS p WHERE p.lexeme = ANY(%(syllables)s)) AS matched_pinyin
+FROM chunks c JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
+WHERE c.id = ANY(%(ids)s::uuid[]);
+
+-- name: nearest_pictures
+SELECT article_id, blob, max(-(embedding <#> %(embedding)s::halfvec)) AS cosine
+FROM article_pictures
+WHERE workspace_id = current_workspace() AND embedding IS NOT NULL AND vector_dims(embedding) = %(dim)s
+GROUP BY article_id, blob ORDER BY cosine DESC LIMIT %(limit)s;
+
+-- name: chunks_of_articles
+SELECT id FROM chunks WHERE article_id = ANY(%(articles)s);
+
+-- name: translations
+SELECT id, topic FROM articles WHERE topic = ANY(%(topics)s) AND language = %(language)s;
+
+-- name: put_lexicon_term
+INSERT INTO lexicon (term, pinyin, weight) VALUES (%(term)s, %(pinyin)s, %(weight)s)
+ON CONFLICT (workspace_id, term) DO UPDATE SET pinyin = excluded.pinyin, weight = excluded.weight;
+
+-- name: clear_lexicon
+DELETE FROM lexicon;
+
+-- name: lexicon
+SELECT term, pinyin, weight FROM lexicon ORDER BY term;
