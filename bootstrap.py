@@ -85,7 +85,10 @@ def pip(*arguments: object) -> int:
         if line.startswith(("Collecting ", "Installing ")):
             collected += 1
             name = line.split()[1].split("==")[0] if line.startswith("Collecting ") else "writing files"
-            say(f"{collected:3d} {name:<40.40}", transient=sys.stdout.isatty())
+            if sys.stdout.isatty():
+                print(f"duomo: {collected:3d} {name:<40.40}", end="\r", flush=True)
+            elif collected % 25 == 0:
+                say(f"{collected} packages fetched")
     if quiet.wait():
         print("".join(kept))
     elif sys.stdout.isatty():
@@ -93,8 +96,8 @@ def pip(*arguments: object) -> int:
     return quiet.returncode
 
 
-def say(text: str, *, transient: bool = False) -> None:
-    print(f"duomo: {text}", end="\r" if transient else "\n", flush=True)
+def say(text: str) -> None:
+    print(f"duomo: {text}", flush=True)
 
 
 if __name__ == "__main__":
