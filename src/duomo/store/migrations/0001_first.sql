@@ -292,6 +292,16 @@ CREATE TABLE imports (                         -- a run of ingestion, for progre
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 
+CREATE UNLOGGED TABLE questions (              -- asked outside a conversation; a worker, which has the models, answers
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    kind         text NOT NULL CHECK (kind IN ('ask', 'retrieve')),
+    query        jsonb NOT NULL,               -- {text, language, k, image, audio}; the last two are blob keys
+    answer       jsonb,                        -- what `duomo ask --json` or `duomo retrieve --json` prints
+    error        jsonb,                        -- {code, message}
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+
 -- Rights -----------------------------------------------------------------------------------------------------------
 
 GRANT USAGE ON SCHEMA public TO duomo_app;

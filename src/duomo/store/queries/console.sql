@@ -138,3 +138,18 @@ FROM procrastinate_jobs WHERE status IN ('todo', 'doing', 'failed') GROUP BY que
 
 -- name: worker_alive
 SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - interval '60 seconds') AS alive;
+
+-- name: insert_question
+INSERT INTO questions (kind, query) VALUES (%(kind)s, %(query)s) RETURNING id;
+
+-- name: question
+SELECT id, kind, query, answer, error FROM questions WHERE id = %(id)s;
+
+-- name: answer_question
+-- Stores what the worker found and wakes who waits for it.
+WITH told AS (
+    UPDATE questions SET answer = %(answer)s, error = %(error)s WHERE id = %(id)s RETURNING id, workspace_id)
+SELECT pg_notify('duomo', format('%%s %%s 0', workspace_id, id)) FROM told;
+
+-- name: delete_question
+DELETE FROM questions WHERE id = %(id)s OR created_at < now() - interval '1 hour';
