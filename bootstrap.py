@@ -35,10 +35,7 @@ def main() -> int:
         return 3
     if not prepare(ROOT / "requirements" / ("dev.lock" if verb == "test" else "core.lock")):
         return 3
-    if verb == "run":
-        command = [PYTHON, "-m", "duomo.cli", "run", *rest]
-    else:
-        command = [PYTHON, "-m", "pytest", *rest]
+    command = [PYTHON, "-m", *(["duomo.cli", "run"] if verb == "run" else ["pytest"]), *rest]
     if os.name == "nt":
         return subprocess.call(command, cwd=ROOT)
     os.chdir(ROOT)
