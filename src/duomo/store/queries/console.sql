@@ -140,7 +140,7 @@ FROM procrastinate_jobs WHERE status IN ('todo', 'doing', 'failed') GROUP BY que
 SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - interval '60 seconds') AS alive;
 
 -- name: insert_question
-INSERT INTO questions (kind, query) VALUES (%(kind)s, %(query)s) RETURNING id;
+INSERT INTO questions (kind, query) VALUES (%(kind)s, %(asked)s) RETURNING id;
 
 -- name: question
 SELECT id, kind, query, answer, error FROM questions WHERE id = %(id)s;
