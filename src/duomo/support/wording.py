@@ -14,7 +14,7 @@ SENTENCES: Mapping[str, Mapping[Language, str]] = _FILE["sentences"]
 PARTS: Mapping[str, Mapping[Language, str]] = _FILE["parts"]
 
 
-def sentence(name: str, language: Language | None, **values: object) -> str:
+def sentence(name: str, language: Language | None, /, **values: object) -> str:
     return SENTENCES[name][language or "en"].format(**values)
 
 
