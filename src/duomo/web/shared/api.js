@@ -67,7 +67,7 @@ export class Api {
         signal,
       });
     } catch (error) {
-      if (signal?.aborted) throw error;
+      if (signal?.aborted && signal.reason?.name !== "TimeoutError") throw error;
       throw new ApiError("network", `${method} ${path} did not reach the server`);
     }
     if (answer.status === 204) return null;

@@ -49,7 +49,7 @@ export const messageStyles = [
     header { display: flex; align-items: center; gap: 6px; padding: 0 2px; font-size: var(--text-s); color: var(--ink-3); }
     header .name { font-weight: 600; color: var(--ink-2); }
     time { font-size: var(--text-xs); font-variant-numeric: tabular-nums; }
-    .ai { padding: 0 6px; border-radius: 5px; font-size: 0.6875rem; line-height: 17px; font-weight: 700; letter-spacing: 0.03em; color: var(--accent-ink); background: var(--accent-soft); }
+    .ai { padding: 0 6px; border-radius: 5px; font-size: 11px; line-height: 17px; font-weight: 700; letter-spacing: 0.03em; color: var(--accent-ink); background: var(--accent-soft); }
 
     .bubble { display: flex; gap: 8px; max-width: min(88%, 620px); padding: 10px 14px; border-radius: 16px; border-start-start-radius: 5px; background: var(--surface-2); overflow-wrap: anywhere; }
     .bubble > .icon { margin-top: 3px; color: var(--accent-ink); }
@@ -62,7 +62,7 @@ export const messageStyles = [
     .caret { display: inline-block; width: 7px; height: 1em; margin-inline-start: 3px; vertical-align: -0.14em; border-radius: 2px; background: var(--accent-ink); animation: blink 1s steps(2) infinite; }
     @keyframes blink { 50% { opacity: 0; } }
 
-    .cite { display: inline-grid; place-items: center; min-width: 24px; height: 24px; margin: 0 2px; padding: 0 6px; border: 0; border-radius: 12px; font-size: 0.75rem; font-weight: 650; line-height: 1; vertical-align: 1px; color: var(--accent-ink); background: var(--accent-soft); }
+    .cite { display: inline-grid; place-items: center; min-width: 24px; height: 24px; margin: 0 2px; padding: 0 6px; border: 0; border-radius: 12px; font-size: var(--text-xs); font-weight: 650; line-height: 1; vertical-align: 1px; color: var(--accent-ink); background: var(--accent-soft); }
     .cite:hover { color: var(--on-accent); background: var(--accent); }
 
     .part { display: flex; flex-direction: column; align-items: inherit; gap: 6px; max-width: min(88%, 620px); }
@@ -93,7 +93,7 @@ export const messageStyles = [
     .unsure .edit { color: var(--warn); }
     .edit:hover { color: var(--ink); background: var(--surface-3); }
     .editing { display: grid; gap: 8px; width: min(320px, 100%); padding: 10px 12px 12px; border-color: var(--accent); }
-    textarea { width: 100%; padding: 8px 10px; border: 1px solid var(--line-strong); border-radius: 8px; font: inherit; font-size: 1rem; line-height: 1.5; color: var(--ink); background: var(--surface); resize: vertical; }
+    textarea { width: 100%; padding: 8px 10px; border: 1px solid var(--line-strong); border-radius: 8px; font: inherit; font-size: 16px; line-height: 1.5; color: var(--ink); background: var(--surface); resize: vertical; }
     .row { display: flex; justify-content: flex-end; gap: 8px; }
     .primary, .quiet { min-height: 34px; padding: 0 14px; border-radius: 9px; font-size: var(--text-s); font-weight: 600; }
     .primary { border: 0; color: var(--on-accent); background: var(--accent); }
@@ -107,7 +107,7 @@ export const messageStyles = [
     .sources li { min-width: 0; max-width: 100%; }
     .sources button { display: flex; align-items: center; gap: 7px; max-width: 100%; min-height: 30px; padding: 3px 11px 3px 4px; border: 1px solid var(--line); border-radius: 15px; font-size: var(--text-s); line-height: 1.4; color: var(--ink-2); background: var(--surface); transition: border-color var(--fast), color var(--fast); }
     .sources button:hover { border-color: var(--accent); color: var(--ink); }
-    .sources .n { flex: none; display: grid; place-items: center; width: 20px; height: 20px; border-radius: 50%; font-size: 0.6875rem; font-weight: 700; color: var(--accent-ink); background: var(--accent-soft); }
+    .sources .n { flex: none; display: grid; place-items: center; width: 20px; height: 20px; border-radius: 50%; font-size: 11px; font-weight: 700; color: var(--accent-ink); background: var(--accent-soft); }
     .sources .title { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 
     .options { display: flex; flex-wrap: wrap; gap: 8px; max-width: 100%; padding-top: 2px; }

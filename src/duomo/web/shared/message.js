@@ -21,8 +21,8 @@ const LONG = 180; // characters of recognised text shown before "show all"
  *
  * Properties: `message`; `language` of the labels; `viewer` ("customer" | "agent"); `origin` of the server (absolute);
  * `grouped` hides the name under the same author; `streaming`; `delivery` (null | "waiting" | "sending" | "failed") with
- * `problem` (an error with `code`); `localFiles` (File[], shown until the server has its own copy); `botName`; `ready`
- * to let the message be acted upon.
+ * `problem` (an error with `code`); `localFiles` (File[], shown until the server has its own copy); `botName`;
+ * `answerable` shows the buttons of a clarifying question (only the newest message is).
  *
  * Events (bubble, composed): `open-source` {citation}, `open-picture` {url, alt}, `choose-option` {text},
  * `feedback` {value}, `retry`, `discard`, `media-expired`, and `correct-artifact` {artifact, text, waitUntil}: pass the
@@ -40,6 +40,7 @@ export class DuomoMessage extends LitElement {
     problem: { attribute: false },
     localFiles: { attribute: false },
     botName: { attribute: false },
+    answerable: { attribute: false },
     editing: { state: true },
     saving: { state: true },
     saveProblem: { state: true },
@@ -67,6 +68,7 @@ export class DuomoMessage extends LitElement {
     /** @type {File[]} */
     this.localFiles = [];
     this.botName = "";
+    this.answerable = true;
     /** @type {string | null} id of the artifact being corrected */
     this.editing = null;
     this.saving = false;
@@ -357,7 +359,7 @@ export class DuomoMessage extends LitElement {
 
   /** @param {Message} message */
   #options(message) {
-    if (!message.options?.length || this.viewer !== "customer") return nothing;
+    if (!message.options?.length || this.viewer !== "customer" || !this.answerable) return nothing;
     return html`<div class="options">${message.options.map((text) => html`<button type="button" @click=${() => this.#tell("choose-option", { text })}>${text}</button>`)}</div>`;
   }
 
