@@ -1,6 +1,3 @@
--- name: article_hash
-SELECT content_hash FROM articles WHERE id = %(id)s;
-
 -- name: article_hashes
 SELECT id, content_hash FROM articles WHERE id = ANY(%(ids)s);
 
@@ -17,7 +14,7 @@ FROM (
     UNION ALL
     SELECT '', count(*) FROM chunks WHERE article_id = %(article)s
     UNION ALL
-    SELECT ' ', sum(length(search)) FROM chunks WHERE article_id = %(article)s
+    SELECT ' ', coalesce(sum(length(search)), 0) FROM chunks WHERE article_id = %(article)s
 ) AS old
 WHERE terms.token = old.token;
 
@@ -64,8 +61,8 @@ VALUES (
 INSERT INTO article_pictures (article_id, blob, alt, embedding)
 VALUES (%(article_id)s, %(blob)s, %(alt)s, %(embedding)s::halfvec);
 
--- name: articles_of_source
-SELECT id FROM articles WHERE source = %(source)s;
+-- name: articles_within
+SELECT id FROM articles WHERE starts_with(source, %(prefix)s);
 
 -- name: term_frequencies
 SELECT token, df FROM terms WHERE token = ANY(%(tokens)s);
@@ -95,7 +92,7 @@ SELECT id, score FROM chunks_with_pinyin(%(tokens)s::text[], %(weights)s::real[]
 
 -- name: chunk_evidence
 -- Everything that ranking compares, for a few hundred candidates at most.
-SELECT c.id::text AS id, c.article_id, c.position, c.language, c.heading, c.text, c.picture, a.title, a.uri, a.topic,
+SELECT c.id::text AS id, c.article_id, c.language, a.topic,
     -(c.embedding <#> %(embedding)s::halfvec(384)) AS cosine,
     -(c.embedding_en <#> %(embedding_en)s::halfvec(384)) AS cosine_en,
     length(c.search) AS lexemes,
@@ -126,3 +123,8 @@ DELETE FROM lexicon;
 
 -- name: lexicon
 SELECT term, pinyin, weight FROM lexicon ORDER BY term;
+
+-- name: chunk_passages
+SELECT c.id::text AS id, c.position, c.heading, c.text, c.picture, a.title, a.uri
+FROM chunks c JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
+WHERE c.id = ANY(%(ids)s::uuid[]);

@@ -1,0 +1,353 @@
+"""Bring files into a workspace's knowledge: read, cut, encode, store.
+
+Each article is one transaction, so whatever stops an ingestion leaves whole articles, and the next run does the rest:
+an article whose fingerprint is stored is passed over without being read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from duomo.errors import InputError, MediaError
+from duomo.knowledge import lexicon
+from duomo.knowledge.chunk import Chunk, chunk, context, pictures, plain, replace_pictures
+from duomo.knowledge.index import pinyin_vector, search_vector
+from duomo.knowledge.read import IMAGES, Article, Draft, Failure, Picture, drafts, fingerprint, language_of
+from duomo.knowledge.sources import Source
+from duomo.media import audio, image
+from duomo.media.sanitise import sanitise
+from duomo.media.sniff import sniff
+from duomo.models.embed import ImageEmbedder, TextEmbedder, Vectors
+from duomo.models.ocr import TextReader
+from duomo.models.speech import SpeechRecognizer
+from duomo.store.blobs import Blobs
+from duomo.store.postgres import Database, Tx, pg_array, vector
+from duomo.types import Language
+
+PIPELINE = "1"  # part of every fingerprint: change it when the same file would give other chunks
+BATCH = 64  # drafts whose fingerprints are looked up at once
+LEGIBLE = 0.5  # confidence below which what was read in a picture is noise
+OPENING = 40  # characters of an article without a title that stand for one
+
+
+@dataclass(frozen=True)
+class Models:
+    """What ingestion asks of models; a missing one leaves its part of the evidence out."""
+
+    text: TextEmbedder
+    english: TextEmbedder | None = None
+    pictures: ImageEmbedder | None = None
+    reader: TextReader | None = None
+    speech: SpeechRecognizer | None = None
+
+    @property
+    def mark(self) -> str:
+        """Changes when another model would give other vectors or texts."""
+        used = (self.text, self.english, self.pictures, self.reader, self.speech)
+        return " ".join("-" if model is None else model.version for model in used)
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ingestion did, in articles."""
+
+    added: int = 0
+    unchanged: int = 0
+    updated: int = 0
+    removed: int = 0  # only with prune
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
+    done: int = 0
+    total: int = 0  # grows while files that hold many articles are opened
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.added or self.updated or self.removed)
+
+
+Progress = Callable[[Report], Awaitable[None]]
+
+
+async def ingest(
+    db: Database,
+    workspace_id: str,
+    sources: Iterable[Source],
+    *,
+    models: Models,
+    blobs: Blobs,
+    progress: Progress | None = None,
+    prune: bool = False,
+) -> Report:
+    """Add what is new, replace what changed, pass over what did not; a file that fails stops nothing.
+
+    Args:
+        progress: awaited after every article.
+        prune: remove the articles of the same folders and archives whose files are gone.
+    """
+    ordered = sorted(sources, key=lambda source: source.suffix in IMAGES)  # first the articles that own pictures
+    run = _Run(db, workspace_id, models, blobs, progress, Report(total=len(ordered)))
+    for source in ordered:
+        await run.take(source)
+    report = run.report
+    if prune:
+        report.removed = await _prune(db, workspace_id, {s.within for s in ordered if s.within}, set(run.owners))
+    if report.changed:
+        await lexicon.rebuild(db, workspace_id)
+    return report
+
+
+async def remove(db: Database, workspace_id: str, article_id: str) -> bool:
+    """Take an article out of the knowledge.
+
+    Returns:
+        False when there is none of that id.
+    """
+    async with db.transaction(workspace_id) as tx:
+        await tx.run("lock_knowledge")
+        await tx.run("subtract_article_terms", article=article_id)
+        return bool(await tx.run("delete_article", article=article_id))
+
+
+async def _prune(db: Database, workspace_id: str, folders: Iterable[str], kept: set[str]) -> int:
+    removed = 0
+    for folder in sorted(folders):
+        async with db.transaction(workspace_id) as tx:
+            rows = await tx.all("articles_within", prefix=f"{folder}/")
+        for row in rows:
+            if row["id"] not in kept:
+                removed += await remove(db, workspace_id, row["id"])
+    return removed
+
+
+@dataclass(slots=True)
+class _Run:
+    """One ingestion under way."""
+
+    db: Database
+    workspace_id: str
+    models: Models
+    blobs: Blobs
+    progress: Progress | None
+    report: Report
+    owners: dict[str, str] = field(default_factory=dict)  # article id -> where it came from
+    used: set[tuple[str, str]] = field(default_factory=set)  # sources that are a picture of an article
+
+    async def take(self, source: Source) -> None:
+        if (source.within, source.name) in self.used:
+            self.report.total -= 1
+            return
+        found = await asyncio.to_thread(_drafts, source)
+        self.report.total += len(found) - 1
+        for batch in _batches(found):
+            async with self.db.transaction(self.workspace_id) as tx:
+                ids = pg_array([draft.id for draft in batch if isinstance(draft, Draft)])
+                rows = await tx.all("article_hashes", ids=ids)
+            stored = {row["id"]: row["content_hash"] for row in rows}
+            for draft in batch:
+                await self._one(source, draft, stored)
+                self.report.done += 1
+                if self.progress is not None:
+                    await self.progress(self.report)
+
+    async def _one(self, source: Source, draft: Draft | Failure, stored: Mapping[str, str]) -> None:
+        if isinstance(draft, Failure):
+            self.report.failed.append((draft.name, draft.reason))
+            return
+        self.used.update((source.within, name) for name in draft.uses)
+        if draft.id in self.owners:
+            reason = f"{self.owners[draft.id]} has the same id, {draft.id!r}. Rename one."
+            self.report.failed.append((draft.name, reason))
+            return
+        self.owners[draft.id] = draft.name
+        mark = fingerprint(draft.fingerprint, PIPELINE, self.models.mark)
+        if stored.get(draft.id) == mark:
+            self.report.unchanged += 1
+        else:
+            await self._replace(source, draft, mark)
+
+    async def _replace(self, source: Source, draft: Draft, mark: str) -> None:
+        try:
+            prepared = await asyncio.to_thread(_prepare, self.workspace_id, draft, self.models, self.blobs)
+        except InputError as error:
+            self.report.failed.append((draft.name, str(error)))
+            return
+        self.report.failed += prepared.failed
+        where = f"{source.within}/{source.name}" if source.within else source.name
+        async with self.db.transaction(self.workspace_id) as tx:
+            added = await _store(tx, draft.id, where, mark, prepared)
+        self.report.added += added
+        self.report.updated += not added
+
+
+def _drafts(source: Source) -> list[Draft | Failure]:
+    return list(drafts(source))
+
+
+def _batches(items: Sequence[Draft | Failure]) -> Iterator[Sequence[Draft | Failure]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+# --- preparing: everything that costs time, outside of any transaction
+
+
+@dataclass(slots=True)
+class _StoredPicture:
+    blob: str
+    mime: str
+    size: int
+    alt: str
+    text: str  # what was read in it
+    embedding: Vectors | None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    title: str
+    topic: str | None
+    language: Language
+    uri: str
+    text: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, _StoredPicture] = field(default_factory=dict)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _prepare(workspace_id: str, draft: Draft, models: Models, blobs: Blobs) -> _Prepared:
+    article = draft.read()
+    heard: Language | None = None
+    if article.sound is not None:
+        article, heard = _transcribed(article, draft.name, models)
+    prepared = _Prepared(article.title, article.topic, "en", article.uri, article.text)
+    for reference, picture in article.pictures.items():
+        try:
+            prepared.pictures[reference] = _picture(workspace_id, reference, picture, models, blobs)
+        except InputError as error:
+            prepared.failed.append((f"{draft.name}: {reference}", str(error)))
+    read = " ".join(picture.text for picture in prepared.pictures.values())
+    prepared.language = heard or language_of(article, plain(article.text) or read)
+    pieces = list(_pieces(article, prepared.pictures, "text" if article.sound is None else "transcript"))
+    if not pieces:
+        reasons = "; ".join(reason for _, reason in prepared.failed) or "nothing can be read in it"
+        raise MediaError(reasons, code="empty")
+    prepared.rows = _rows(article.title, pieces, prepared.language, models)
+    prepared.text = replace_pictures(
+        article.text, {reference: f"blob:{picture.blob}" for reference, picture in prepared.pictures.items()}
+    )
+    prepared.title = article.title or _opening(plain(article.text))
+    return prepared
+
+
+def _transcribed(article: Article, name: str, models: Models) -> tuple[Article, Language]:
+    if models.speech is None:
+        raise MediaError("recordings cannot be read: there is no speech model here.", code="unsupported_type")
+    assert article.sound is not None
+    made = sanitise(article.sound, sniff(article.sound[:4096], name))
+    transcript = models.speech.transcribe(audio.decode(made.data), expected=article.language)
+    if not transcript.text:
+        raise MediaError("nobody speaks in it", code="empty")
+    text = "\n\n".join(segment.text for segment in transcript.segments) or transcript.text
+    return Article(article.title, text, article.uri, article.language, article.topic), transcript.language
+
+
+def _picture(workspace_id: str, reference: str, picture: Picture, models: Models, blobs: Blobs) -> _StoredPicture:
+    data = picture.data
+    if not picture.clean:
+        sniffed = sniff(data[:4096], reference)
+        if sniffed.kind != "image":
+            raise MediaError("this is not a picture", code="unsupported_type")
+        data = sanitise(data, sniffed).data
+    pixels = image.decode(data)
+    text = ""
+    if models.reader is not None:
+        reading = models.reader.read(pixels)
+        text = reading.text.strip() if reading.confidence >= LEGIBLE else ""
+    embedding = models.pictures.encode(pixels) if models.pictures is not None else None
+    mime = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    return _StoredPicture(blobs.put(workspace_id, data), mime, len(data), picture.alt, text, embedding)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    chunk: Chunk
+    origin: str
+    picture: str | None
+
+
+def _pieces(article: Article, stored: Mapping[str, _StoredPicture], origin: str) -> Iterator[_Piece]:
+    """Chunks in reading order, what a picture says right after the text it stands in."""
+    cover = stored.get(article.cover or "")
+    placed: set[str] = set()
+    for piece in chunk(article.text):
+        inside = [reference for reference, _ in pictures(piece.text) if reference in stored]
+        placed.update(inside)
+        shown = stored[inside[0]] if inside else cover
+        if plain(piece.text):
+            yield _Piece(piece, origin, shown.blob if shown else None)
+        for reference in inside:
+            yield from _read_pieces(piece.heading, stored[reference])
+    for reference, picture in stored.items():
+        if reference not in placed:
+            yield from _read_pieces("", picture)
+
+
+def _read_pieces(heading: str, picture: _StoredPicture) -> Iterator[_Piece]:
+    for piece in chunk(picture.text):
+        yield _Piece(Chunk(heading, plain(piece.text)), "ocr", picture.blob)
+
+
+def _rows(title: str, pieces: Sequence[_Piece], language: Language, models: Models) -> list[dict[str, Any]]:
+    above = [context(title, piece.chunk) for piece in pieces]
+    words = [plain(piece.chunk.text) for piece in pieces]
+    texts = [f"{over}\n{text}" if over else text for over, text in zip(above, words, strict=True)]
+    vectors = models.text.encode(texts, kind="passage")
+    english = models.english.encode(texts, kind="passage") if models.english and language == "en" else None
+    return [
+        {
+            "position": position,
+            "origin": piece.origin,
+            "language": language,
+            "heading": piece.chunk.heading,
+            "text": replace_pictures(piece.chunk.text, None).strip() or words[position],
+            "picture": piece.picture,
+            "search": search_vector(above[position], words[position]),
+            "pinyin": pinyin_vector(texts[position]),
+            "embedding": vector(vectors[position]),
+            "embedding_en": vector(english[position]) if english is not None else None,
+        }
+        for position, piece in enumerate(pieces)
+    ]
+
+
+def _opening(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= OPENING else line[:OPENING].rstrip() + "…"
+
+
+# --- storing
+
+
+async def _store(tx: Tx, article_id: str, source: str, mark: str, prepared: _Prepared) -> bool:
+    """
+    Returns:
+        True for an article that was not there before.
+    """
+    await tx.run("lock_knowledge")
+    await tx.run("subtract_article_terms", article=article_id)
+    await tx.run("delete_article_chunks", article=article_id)
+    await tx.run("delete_article_pictures", article=article_id)
+    added = await tx.value(
+        "put_article",
+        id=article_id, source=source, topic=prepared.topic, title=prepared.title, language=prepared.language,
+        uri=prepared.uri, text=prepared.text, content_hash=mark,
+    )  # fmt: skip
+    await tx.many("insert_chunk", [{"article_id": article_id, **row} for row in prepared.rows])
+    for picture in prepared.pictures.values():
+        await tx.run("insert_blob", key=picture.blob, mime=picture.mime, size=picture.size)
+        embedding = None if picture.embedding is None else vector(picture.embedding)
+        await tx.run(
+            "insert_article_picture", article_id=article_id, blob=picture.blob, alt=picture.alt, embedding=embedding
+        )
+    await tx.run("add_article_terms", article=article_id)
+    return bool(added)

@@ -1,0 +1,333 @@
+"""Find the passages of a workspace's knowledge that answer a question, written, spoken or photographed.
+
+Three searches propose candidates: nearest vectors (two encoders), rare words, and, for speech, sounds. Then every
+candidate gets all the evidence, whichever search proposed it, and one weighted sum ranks them: a candidate that only
+one search found is not punished for the others' short lists, as it would be by fusing ranks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from duomo.knowledge.index import quoted, terms
+from duomo.media.text import pinyin_tokens
+from duomo.models.embed import TextEmbedder, Vectors
+from duomo.store.postgres import Database, Tx, pg_array, vector
+from duomo.types import Language, Passage
+
+VECTOR_CANDIDATES = 50  # of each encoder
+WORD_CANDIDATES = 60
+PICTURE_CANDIDATES = 5  # articles
+COMMON = 0.05  # share of the chunks above which a word only counts, but proposes nothing
+POSTINGS = 4000  # chunks read through the word index for one query, about
+EXACT_BELOW = 4000  # chunks in a workspace; up to here comparing every vector is exact and as fast as the index
+SATURATION = 1.2  # BM25's k1
+LENGTH = 0.5  # BM25's b; chunks differ little in length
+TITLE = 2.0  # occurrences in the text that one in the title or a heading is worth
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question.
+
+    Attributes:
+        text: may be empty when there are pictures.
+        language: the customer's.
+        spoken: the text is a transcript, so words that sound alike count too (Chinese).
+        images: (pictures, dim), their embeddings.
+        k: how many passages to return.
+        per_article: passages of one article before the next article's first.
+        prefer_language: give an article in the customer's language where the same topic has one.
+    """
+
+    text: str
+    language: Language
+    spoken: bool = False
+    images: Sequence[Vectors] = ()
+    k: int = 10
+    per_article: int = 1
+    prefer_language: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each piece of evidence counts. Learned by bench/retrieval.py on the development halves."""
+
+    cosine: float = 1.0
+    cosine_en: float = 0.5
+    words: float = 0.5
+    pinyin: float = 0.3
+    image: float = 2.0
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A chunk with the evidence for it; what is missing is 0."""
+
+    id: str
+    article_id: str
+    language: Language
+    topic: str | None
+    cosine: float = 0.0  # multilingual encoder, [-1, 1]
+    cosine_en: float = 0.0  # English encoder, English chunks and queries only
+    bm25: float = 0.0  # share of the most that BM25 could give this query, [0, 1]
+    coverage: float = 0.0  # IDF-weighted share of the query's words that the chunk holds, [0, 1]
+    pinyin: float = 0.0  # the same for syllable pairs
+    image: float = 0.0  # best cosine of the query's pictures with the article's
+    score: float = 0.0
+    picture: str | None = None  # the article's picture that is most like the query's
+
+
+class Retriever:
+    """Hybrid retrieval over one database.
+
+    Args:
+        text: encodes queries in every language.
+        english: encodes English queries a second time, where articles were ingested with it.
+    """
+
+    def __init__(
+        self, db: Database, text: TextEmbedder, english: TextEmbedder | None = None, *, weights: Weights = Weights()
+    ) -> None:
+        self._db = db
+        self._text = text
+        self._english = english
+        self._weights = weights
+
+    async def retrieve(self, workspace_id: str, query: Query) -> list[Passage]:
+        """The best passages, best first; none when the workspace has no knowledge."""
+        embedding, embedding_en = await asyncio.to_thread(self._encode, query)
+        async with self._db.transaction(workspace_id) as tx:
+            candidates = await self._candidates(tx, query, embedding, embedding_en)
+            rank(candidates, self._weights)
+            if query.prefer_language:
+                candidates = await self._translate(tx, candidates, query, embedding, embedding_en)
+            chosen = diversify(candidates, k=query.k, per_article=query.per_article)
+            return await self._passages(tx, chosen)
+
+    async def candidates(self, workspace_id: str, query: Query) -> list[Candidate]:
+        """Every chunk that some search proposed, with its evidence, not ranked: what weights are learned from."""
+        embedding, embedding_en = await asyncio.to_thread(self._encode, query)
+        async with self._db.transaction(workspace_id) as tx:
+            return await self._candidates(tx, query, embedding, embedding_en)
+
+    def _encode(self, query: Query) -> tuple[str | None, str | None]:
+        if not query.text.strip():
+            return None, None
+        embedding = vector(self._text.encode([query.text], kind="query")[0])
+        if self._english is None or query.language != "en":
+            return embedding, None
+        return embedding, vector(self._english.encode([query.text], kind="query")[0])
+
+    async def _candidates(
+        self, tx: Tx, query: Query, embedding: str | None, embedding_en: str | None
+    ) -> list[Candidate]:
+        words = Counted(terms(query.text))
+        sounds = Counted(pinyin_tokens(query.text) if query.spoken and query.language == "zh" else ())
+        await _count(tx, words, sounds)
+        exact = "_exact" if words.documents <= EXACT_BELOW else ""
+        found: dict[str, None] = {}
+        for name, value in (("nearest_chunks", embedding), ("nearest_chunks_en", embedding_en)):
+            if value is not None:
+                rows = await tx.all(name + exact, embedding=value, limit=VECTOR_CANDIDATES)
+                found.update(dict.fromkeys(str(row["id"]) for row in rows))
+        for name, counted in (("chunks_with_tokens", words), ("chunks_with_pinyin", sounds)):
+            if proposing := counted.rare():
+                rows = await tx.all(
+                    name,
+                    tokens=pg_array([quoted(token) for token in proposing]),
+                    weights=pg_array([counted.idf[token] for token in proposing]),
+                    each=POSTINGS // 2,
+                    limit=WORD_CANDIDATES,
+                )
+                found.update(dict.fromkeys(str(row["id"]) for row in rows))
+        pictures = await self._pictures(tx, query.images)
+        if pictures:
+            rows = await tx.all("chunks_of_articles", articles=pg_array(pictures))
+            found.update(dict.fromkeys(str(row["id"]) for row in rows))
+        if not found:
+            return []
+        candidates = await _evidence(tx, found, words, sounds, embedding, embedding_en)
+        for candidate in candidates:
+            candidate.image, candidate.picture = pictures.get(candidate.article_id, (0.0, None))
+        return candidates
+
+    async def _pictures(self, tx: Tx, images: Iterable[Vectors]) -> dict[str, tuple[float, str | None]]:
+        """article -> (cosine, blob key) of its picture that is nearest to one of `images`."""
+        best: dict[str, tuple[float, str | None]] = {}
+        for image in images:
+            rows = await tx.all("nearest_pictures", embedding=vector(image), dim=len(image), limit=PICTURE_CANDIDATES)
+            for row in rows:
+                if row["cosine"] > best.get(row["article_id"], (0.0, None))[0]:
+                    best[row["article_id"]] = (float(row["cosine"]), row["blob"])
+        return best
+
+    async def _translate(
+        self, tx: Tx, ranked: list[Candidate], query: Query, embedding: str | None, embedding_en: str | None
+    ) -> list[Candidate]:
+        """Put an article in the customer's language in the place of its translation, with the better score of both."""
+        head = diversify(ranked, k=query.k, per_article=1)
+        foreign = {c.topic: c for c in reversed(head) if c.topic and c.language != query.language}
+        if not foreign:
+            return ranked
+        rows = await tx.all("translations", topics=pg_array(foreign), language=query.language)
+        own = {row["id"]: row["topic"] for row in rows}
+        if not own:
+            return ranked
+        missing = set(own) - {c.article_id for c in ranked}
+        if missing:
+            ids = [str(row["id"]) for row in await tx.all("chunks_of_articles", articles=pg_array(missing))]
+            words, sounds = Counted(terms(query.text)), Counted(())
+            await _count(tx, words, sounds)
+            more = await _evidence(tx, ids, words, sounds, embedding, embedding_en)
+            rank(more, self._weights)
+            ranked = ranked + more
+        best: dict[str, float] = {}
+        for candidate in ranked:
+            if candidate.article_id in own:
+                topic = own[candidate.article_id]
+                best[topic] = max(best.get(topic, -math.inf), candidate.score)
+        replaced = {foreign[topic].article_id for topic in best}
+        for candidate in ranked:
+            if candidate.article_id in own:
+                topic = own[candidate.article_id]
+                candidate.score += max(0.0, foreign[topic].score - best[topic])
+        kept = [c for c in ranked if c.article_id not in replaced]
+        return sorted(kept, key=lambda c: (-c.score, c.id))
+
+    async def _passages(self, tx: Tx, chosen: Sequence[Candidate]) -> list[Passage]:
+        rows = await tx.all("chunk_passages", ids=pg_array([c.id for c in chosen]))
+        by_id = {row["id"]: row for row in rows}
+        return [_passage(by_id[c.id], c) for c in chosen]
+
+
+class Counted:
+    """The query's tokens with how rare each is.
+
+    Attributes:
+        idf: token -> inverse document frequency, Robertson and Sparck Jones' as in BM25 (never negative).
+        documents: chunks in the workspace.
+        length: mean number of different words of a chunk.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self.tokens = tuple(dict.fromkeys(tokens))
+        self.idf: dict[str, float] = {}
+        self.df: dict[str, int] = {}
+        self.documents = 0
+        self.length = 1.0
+
+    def count(self, df: Mapping[str, int], *, documents: int, length: float) -> None:
+        self.documents, self.length = documents, max(length, 1.0)
+        self.df = {token: df.get(token, 0) for token in self.tokens}
+        self.idf = {token: math.log1p((documents - n + 0.5) / (n + 0.5)) for token, n in self.df.items()}
+
+    @property
+    def total(self) -> float:
+        return sum(self.idf.values()) or 1.0
+
+    def rare(self) -> list[str]:
+        """The tokens that propose candidates: the rarest, as long as reading their chunks stays cheap."""
+        known = sorted((token for token in self.tokens if self.df[token]), key=lambda token: self.df[token])
+        chosen: list[str] = []
+        read = 0
+        for token in known:
+            read += self.df[token]
+            if chosen and (read > POSTINGS or self.df[token] > COMMON * self.documents + 20):
+                break
+            chosen.append(token)
+        return chosen
+
+
+async def _count(tx: Tx, words: Counted, sounds: Counted) -> None:
+    asked = ["", " ", *words.tokens, *(f"~{token}" for token in sounds.tokens)]
+    df = {row["token"]: row["df"] for row in await tx.all("term_frequencies", tokens=pg_array(asked))}
+    documents = df.get("", 0)
+    length = df.get(" ", 0) / max(documents, 1)
+    words.count(df, documents=documents, length=length)
+    sounds.count({token: df.get(f"~{token}", 0) for token in sounds.tokens}, documents=documents, length=length)
+
+
+async def _evidence(
+    tx: Tx, ids: Iterable[str], words: Counted, sounds: Counted, embedding: str | None, embedding_en: str | None
+) -> list[Candidate]:
+    rows = await tx.all(
+        "chunk_evidence",
+        ids=pg_array(ids),
+        embedding=embedding,
+        embedding_en=embedding_en,
+        tokens=pg_array(words.tokens),
+        syllables=pg_array(sounds.tokens),
+    )
+    return [_candidate(row, words, sounds) for row in rows]
+
+
+def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candidate:
+    matched: Mapping[str, Sequence[str]] = row["matched"] or {}
+    bm25 = 0.0
+    norm = SATURATION * (1 - LENGTH + LENGTH * row["lexemes"] / words.length)
+    for token, places in matched.items():
+        frequency = sum(TITLE if place == "A" else 1.0 for place in places)
+        bm25 += words.idf[token] * frequency / (frequency + norm)
+    return Candidate(
+        id=row["id"],
+        article_id=row["article_id"],
+        language=row["language"],
+        topic=row["topic"],
+        cosine=float(row["cosine"] or 0.0),
+        cosine_en=float(row["cosine_en"] or 0.0),
+        bm25=bm25 / words.total,
+        coverage=sum(words.idf[token] for token in matched) / words.total,
+        pinyin=sum(sounds.idf[token] for token in row["matched_pinyin"] or ()) / sounds.total,
+    )
+
+
+def rank(candidates: list[Candidate], weights: Weights) -> None:
+    """Score and sort in place, best first."""
+    for c in candidates:
+        c.score = (
+            weights.cosine * c.cosine
+            + weights.cosine_en * c.cosine_en
+            + weights.words * c.bm25
+            + weights.pinyin * c.pinyin
+            + weights.image * c.image
+        )
+    candidates.sort(key=lambda c: (-c.score, c.id))
+
+
+def diversify(ranked: Sequence[Candidate], *, k: int, per_article: int) -> list[Candidate]:
+    """The first `k`, at most `per_article` of one article; then the articles' further chunks, while places are left."""
+    taken: defaultdict[str, int] = defaultdict(int)
+    first: list[Candidate] = []
+    further: list[Candidate] = []
+    for candidate in ranked:
+        taken[candidate.article_id] += 1
+        (first if taken[candidate.article_id] <= per_article else further).append(candidate)
+    return (first + further)[:k]
+
+
+def _passage(row: Mapping[str, Any], candidate: Candidate) -> Passage:
+    return Passage(
+        article_id=candidate.article_id,
+        chunk_id=candidate.id,
+        title=row["title"],
+        text=row["text"],
+        uri=row["uri"],
+        language=candidate.language,
+        position=row["position"],
+        score=candidate.score,
+        picture=candidate.picture or row["picture"],
+        signals={
+            "cosine": candidate.cosine,
+            "cosine_en": candidate.cosine_en,
+            "bm25": candidate.bm25,
+            "coverage": candidate.coverage,
+            "pinyin": candidate.pinyin,
+            "image": candidate.image,
+        },
+    )
