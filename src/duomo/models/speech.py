@@ -67,16 +67,15 @@ class Whisper:
 
     Greedy, without timestamps, never with a prompt: on poor sound a prompt comes back as the transcript. Speech is
     found by Silero's voice activity detector; the encoder sees a window as long as the speech and `PAD_S`, not the
-    30 seconds it was trained with, which would cost five times as much for a short note (bench/perception.py
-    compares the errors).
+    30 seconds it was trained with, which cost three times as much for a short note and err no less
+    (bench/perception.py compares them).
 
     Source: Radford et al. 2022, arXiv:2212.04356.
     """
 
     name = "whisper-base"
     WINDOW_S = 28.0  # longest stretch decoded at once; longer speech is cut at pauses
-    PAD_S = 1.0  # silence after the speech, from which the model knows that it has ended
-    SHORTEST_S = 3.0
+    PAD_S = 8.0  # silence after the speech, from which the model knows that it has ended
     PRIOR = 0.85  # of the expected language
     TOKENS_PER_S = 12  # more are a loop, not speech
     COMPRESSION = 2.4  # text that zlib shrinks further repeats itself; the value is Whisper's own
@@ -135,7 +134,7 @@ class Whisper:
         )
 
     def _encode(self, waveform: Waveform) -> Any:
-        seconds = max(len(waveform) / SAMPLING_RATE + self.PAD_S, self.SHORTEST_S)
+        seconds = len(waveform) / SAMPLING_RATE + self.PAD_S
         padded = np.zeros(int(min(seconds, 30.0) * SAMPLING_RATE), dtype=np.float32)
         padded[: len(waveform)] = waveform
         features = self._features(padded, padding=0)  # (80, frames), 100 frames a second
