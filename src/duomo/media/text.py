@@ -6,8 +6,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from pypinyin import lazy_pinyin
-
 CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f\u3005\u3007"
 """Ideographs, as the inside of a regular expression's character class."""
 
@@ -150,6 +148,8 @@ def fuzzy_syllable(syllable: str) -> str:
 
 def pinyin(text: str) -> list[list[str]]:
     """Folded syllables of each CJK run: "收货地址" and "收获地址" both give [["sou", "huo", "di", "zi"]]."""
+    from pypinyin import lazy_pinyin  # its dictionaries take 55 MB, and not every process asks for sounds
+
     runs = _CJK_RUN.findall(normalise(text))
     return [[fuzzy_syllable(s) for s in lazy_pinyin(run, errors="ignore", v_to_u=False)] for run in runs]
 
