@@ -32,7 +32,6 @@ from duomo.server.shapes import (
 from duomo.server.site import Site, SiteDep
 from duomo.server.uploads import multipart
 from duomo.store.jobs import QUEUES
-from duomo.store.postgres import Tx
 
 VERSION = metadata.version("duomo")
 
@@ -111,10 +110,11 @@ async def show_import(site: SiteDep, agent: AgentDep, import_id: UUID) -> Import
 @router.delete("/agent/knowledge/{article_id:path}", status_code=204)
 async def delete_article(site: SiteDep, agent: AgentDep, article_id: str) -> None:
     wanted = article_id.replace("\x00", "")
-    async with site.db.transaction(agent.workspace.id) as tx:
-        if await tx.one("article_page", id=wanted) is None:
+    async with site.db.transaction(agent.workspace.id) as tx:  # as knowledge.ingest.remove, without its decoders
+        await tx.run("lock_knowledge")
+        await tx.run("subtract_article_terms", article=wanted)
+        if not await tx.run("delete_article", article=wanted):
             raise NotFound("there is no such article.")
-        await _remove_article(tx, wanted)
 
 
 # Questions --------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ async def _read_question(request: Request, site: Site, agent: Agent) -> dict[str
 async def _answer(site: Site, agent: Agent, question_id: str) -> dict[str, Any] | None:
     end = time.monotonic() + _PATIENCE_S
     async with site.bus.conversation(question_id) as wake:
-        with site.streaming(wake):
+        with site.streaming(wake, who=agent.id):
             while not site.closing:
                 async with site.db.transaction(agent.workspace.id) as tx:
                     row = await tx.one("question", id=question_id)
@@ -233,10 +233,3 @@ async def ready(site: SiteDep) -> JSONResponse:
     except DuomoError:
         state["database"] = False
     return JSONResponse(state, status_code=200 if all(state.values()) else 503)
-
-
-async def _remove_article(tx: Tx, article_id: str) -> None:
-    await tx.run("lock_knowledge")
-    await tx.run("subtract_article_terms", article=article_id)
-    await tx.run("delete_article", article=article_id)
-    await tx.run("delete_unused_terms")

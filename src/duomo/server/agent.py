@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BeforeValidator
 
 from duomo.errors import InputError, NotFound
 from duomo.server import auth, live, paging, render
@@ -42,9 +43,10 @@ router = APIRouter(prefix="/agent", tags=["agent"])
 
 REPLY_BODY = form(text="text", language="text", private="text", after="number", file="files")
 _PAGE = 30
+_Empty = BeforeValidator(lambda value: value or None)  # `status=` asks for nothing in particular
 _FILTERS = (
     *("id", "status", "language", "mine", "unassigned", "unread"),
-    *("tokens", "name_like", "before", "before_id"),
+    *("wanted", "name_like", "before", "before_id"),
 )
 Search = Annotated[str, Query(max_length=200)]
 Cursor = Annotated[str | None, Query(max_length=400)]
@@ -83,10 +85,10 @@ def _session(agent: Agent) -> SessionView:
 async def inbox(
     site: SiteDep,
     agent: AgentDep,
-    status: Status | None = None,
-    assignee: Annotated[str | None, Query(pattern="^(me|none)?$")] = None,
-    unread: bool = False,
-    language: Language | None = None,
+    status: Annotated[Status | None, _Empty] = None,
+    assignee: Annotated[str | None, Query(pattern="^(me|none)$"), _Empty] = None,
+    unread: Annotated[bool | None, _Empty] = None,
+    language: Annotated[Language | None, _Empty] = None,
     q: Search = "",
     cursor: Cursor = None,
 ) -> InboxView:
@@ -100,8 +102,8 @@ async def inbox(
             language=language,
             mine=assignee == "me",
             unassigned=assignee == "none",
-            unread=unread,
-            tokens=paging.tokens(q),
+            unread=bool(unread),
+            wanted=paging.words(q),
             name_like=paging.like(q),
             before=before,
             before_id=before_id,
@@ -121,17 +123,18 @@ async def inbox(
 @router.get("/search")
 async def search(site: SiteDep, agent: AgentDep, q: Search = "") -> list[FoundView]:
     """Messages whose words, or the words read or heard in their files, match."""
-    tokens = paging.tokens(q)
-    if not tokens:
+    wanted = paging.words(q)
+    if wanted is None:
         return []
     async with site.db.transaction(agent.workspace.id) as tx:
-        rows = await tx.all("search_messages", tokens=tokens, limit=50)
+        rows = await tx.all("search_messages", wanted=wanted, limit=50)
     return [FoundView(**row, snippet=render.snippet(row["text"], q)) for row in rows]
 
 
 @router.get("/events", response_class=live.EventStream)
 async def workspace_events(request: Request, site: SiteDep, agent: AgentDep) -> live.EventStream:
     """`conversation {id}` whenever one changed, as server-sent events without end."""
+    site.may_stream(agent.id)
     return live.EventStream(live.workspace_events(site, agent, request.cookies.get(auth.COOKIE)))
 
 
@@ -162,6 +165,7 @@ async def events(
     """Everything that happens in the conversation, notes and presence included; opening it is presence."""
     async with site.db.transaction(agent.workspace.id) as tx:
         await _exists(tx, cid)
+    site.may_stream(agent.id)
     start = live.start_after(request, after)
     return live.EventStream(live.agent_events(site, agent, request.cookies.get(auth.COOKIE), str(cid), start))
 

@@ -21,6 +21,7 @@ from fastapi import Depends, Request, Response
 from itsdangerous import BadSignature, Signer, URLSafeSerializer
 
 from duomo.errors import Denied, NotFound
+from duomo.server.limits import address
 from duomo.store.postgres import Database, Tx, Workspace
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ COOKIE = "duomo_agent"
 _READING = {"GET", "HEAD", "OPTIONS"}
 
 # 19 MiB, 2 passes, 1 lane: the second choice of the OWASP password storage cheat sheet; a sign-in must not double the
-# memory of the web process. At most two at once for the same reason.
+# memory of the web process. At most two at once (Site.hashing) for the same reason.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-_hashing = asyncio.Semaphore(2)
 _NOBODY = _hasher.hash(secrets.token_urlsafe(16))  # checked for unknown emails, so that they take as long as known ones
 
 
@@ -206,17 +206,22 @@ async def sign_in(request: Request, response: Response, *, workspace: str, email
     if not same_origin(request):
         raise Denied("this sign-in comes from a page of another site.")
     account = f"{workspace}\0{email.lower()}"
-    caller = request.client.host if request.client else "local"
-    site.rates.sign_ins_by_address.take(caller)
-    site.rates.sign_ins.take(account)
+    caller = address(request)
+    counted = (
+        (site.rates.sign_ins, f"{account}\0{caller}"),
+        (site.rates.sign_ins_by_account, account),
+        (site.rates.sign_ins_by_address, caller),
+    )
+    for rate, key in counted:
+        rate.take(key)
     home, row = await _account(site.db, workspace, email)
     known = str(row["password_hash"]) if row else _NOBODY
-    async with _hashing:
+    async with site.hashing:
         right = await asyncio.to_thread(_verify, known, password)
     if home is None or row is None or not right:
         raise Denied("email, workspace or password is wrong.", signed_in=False)
-    site.rates.sign_ins_by_address.give_back(caller)
-    site.rates.sign_ins.give_back(account)
+    for rate, key in counted:
+        rate.give_back(key)
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     token_hash = hashlib.sha256(token.encode()).digest()
     await sign_out(site, request.cookies.get(COOKIE))

@@ -12,6 +12,7 @@ from duomo.server import live, render
 from duomo.server.auth import MediaGrant, ReaderDep, Visitor, VisitorDep, check_page
 from duomo.server.docs import form
 from duomo.server.incoming import read_message
+from duomo.server.limits import address
 from duomo.server.render import Renderer
 from duomo.server.shapes import (
     ArticleView,
@@ -27,7 +28,7 @@ from duomo.server.shapes import (
     VisitorView,
     WorkspaceView,
 )
-from duomo.server.site import Site, SiteDep, address
+from duomo.server.site import Site, SiteDep
 from duomo.store.postgres import Row, Tx, Workspace
 from duomo.support import conversation as talk
 
@@ -115,8 +116,9 @@ async def events(
     """What happens in the conversation after a sequence number, as server-sent events without end."""
     async with site.db.transaction(visitor.workspace.id) as tx:
         await _own(tx, visitor, cid)
+    site.may_stream(visitor.contact_id)
     start = live.start_after(request, after)
-    return live.EventStream(live.customer_events(site, _renderer(site, visitor), str(cid), start))
+    return live.EventStream(live.customer_events(site, visitor, str(cid), start))
 
 
 @router.post("/conversations/{cid}/handoff", status_code=204)

@@ -10,6 +10,7 @@ import traceback
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("duomo.server")
@@ -72,6 +73,8 @@ class _Request:
     async def run(self, app: ASGIApp) -> None:
         try:
             await app(self._scope, self.receive, self.send)
+        except ClientDisconnect:
+            self._status = self._status or 499
         except Exception as error:  # noqa: BLE001 the edge of a request: whatever got here is a bug
             where = "".join(traceback.format_tb(error.__traceback__))  # without its message, which may quote a customer
             log.error("%s in %s %s\n%s", type(error).__name__, self._scope["method"], self._path(), where)

@@ -12,13 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from duomo.errors import InputError
 from duomo.media.sniff import HEAD, sniff
+from duomo.server.limits import address
 from duomo.server.shapes import MAX_TEXT
-from duomo.server.site import Site, address
+from duomo.server.site import Site
 from duomo.server.uploads import Upload, multipart
 from duomo.store.postgres import Workspace
 from duomo.support.conversation import IncomingFile, Settings
-
-_storing = asyncio.Semaphore(2)  # files held in memory at once, each at most `max_bytes`
 
 Sent = TypeVar("Sent", bound=BaseModel)
 
@@ -66,7 +65,7 @@ async def store_file(site: Site, workspace: Workspace, upload: Upload) -> Incomi
 
 async def keep_file(site: Site, workspace: Workspace, upload: Upload) -> str:
     """Store a file whatever it is. Returns: its key."""
-    async with _storing:
+    async with site.storing:
         return await asyncio.to_thread(lambda: site.blobs.put(workspace.id, upload.read()))
 
 

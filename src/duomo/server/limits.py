@@ -6,11 +6,14 @@ processes a caller therefore gets up to N times the stated rate.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from fastapi import Request
 
 from duomo.errors import TooMany
 
@@ -63,3 +66,16 @@ class Rate:
         bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._per_second)
         bucket.at = now
         return bucket
+
+
+def address(request: Request) -> str:
+    """Who is at the other end; behind a trusted proxy uvicorn has put the forwarded address here.
+
+    Of IPv6 the first 64 bits: a subscriber has all the rest.
+    """
+    host = request.client.host if request.client else "local"
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))

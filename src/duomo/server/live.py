@@ -19,7 +19,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from duomo.server.auth import Agent, read_session
+from duomo.server.auth import Agent, Visitor, read_session
 from duomo.server.render import Renderer
 from duomo.server.shapes import PresenceView
 from duomo.server.site import Site
@@ -91,11 +91,11 @@ class _Reader:
         return frame(event.kind, self.renderer.message(event.message).model_dump_json(), seq=event.seq)
 
 
-async def customer_events(site: Site, renderer: Renderer, conversation_id: str, after: int) -> AsyncGenerator[str]:
+async def customer_events(site: Site, visitor: Visitor, conversation_id: str, after: int) -> AsyncGenerator[str]:
     """Everything of a conversation that its customer may see, after a sequence number, for ever."""
-    reader = _Reader(site, renderer, conversation_id, after)
+    reader = _Reader(site, Renderer(site.keys, visitor.workspace.id, for_agent=False), conversation_id, after)
     async with site.bus.conversation(conversation_id) as wake:
-        with site.streaming(wake):
+        with site.streaming(wake, who=visitor.contact_id):
             yield ": open\n\n"
             while not site.closing:
                 frames, more = await reader.next()
@@ -115,7 +115,7 @@ async def agent_events(
     reader = _Reader(site, Renderer(site.keys, agent.workspace.id, for_agent=True), conversation_id, after)
     presence = _Presence(site, agent, conversation_id)
     async with site.bus.conversation(conversation_id) as wake:
-        with site.streaming(wake):
+        with site.streaming(wake, who=agent.id):
             yield ": open\n\n"
             try:
                 pulse = _Pulse(wake)
@@ -138,7 +138,7 @@ async def agent_events(
 async def workspace_events(site: Site, agent: Agent, cookie: str | None) -> AsyncGenerator[str]:
     """The ids of conversations that changed. While it is open the agent counts as online."""
     async with site.bus.workspace(agent.workspace.id) as wake:
-        with site.streaming(wake):
+        with site.streaming(wake, who=agent.id):
             yield ": open\n\n"
             pulse = _Pulse(wake)
             await _touch(site, agent)

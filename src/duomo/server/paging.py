@@ -7,7 +7,7 @@ import binascii
 import json
 
 from duomo.errors import InputError
-from duomo.support import conversation
+from duomo.knowledge.index import quoted, terms
 
 
 def write_cursor(*values: str) -> str:
@@ -29,9 +29,9 @@ def read_cursor(cursor: str | None) -> tuple[str, str] | None:
         raise InputError("the cursor is not one of ours. Start again without it.") from None
 
 
-def tokens(typed: str) -> str | None:
-    """For `plainto_tsquery('simple', …)`; None when nothing in it can be searched for."""
-    return " ".join(conversation.tokens(typed.replace("\x00", ""))) or None
+def words(typed: str) -> str | None:
+    """A tsquery that wants every word, cut as texts are when they are stored; None when there is no word."""
+    return " & ".join(map(quoted, dict.fromkeys(terms(typed)))) or None
 
 
 def like(typed: str) -> str | None:

@@ -24,10 +24,10 @@ class Settings:
     session_hours: int = 12  # an agent stays signed in
     media_minutes: int = 60  # a media URL stays valid
     max_import_bytes: int = 200 * 2**20  # of one knowledge file
-    visitors_per_minute: int = 30  # new visitors from one address
+    visitors_per_minute: int = 120  # new visitors from one address
     messages_per_minute: int = 60  # from one visitor; an address may send 40 times as many
     uploads_per_minute: int = 30  # files from one visitor; an address may send 40 times as many
-    sign_ins_per_minute: int = 5  # failed ones, for one account and for one address
+    sign_ins_per_minute: int = 5  # failed ones, for one account from one address; 4 times as many for either alone
     llm_url: str | None = None  # an OpenAI-compatible server; None: answers quote the knowledge
     llm_model: str | None = None
     llm_key: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from duomo import store
-from duomo.errors import NotFound
+from duomo.errors import NotFound, TooMany
 from duomo.server.auth import Keys
 from duomo.server.limits import Rate
 from duomo.server.settings import Settings
@@ -22,6 +23,7 @@ from duomo.store.blobs import Blobs
 from duomo.store.postgres import Bus, Database, Waiter, Workspace
 
 _MEMORY = 5.0  # seconds for which a workspace's settings are remembered
+_STREAMS = 32  # open at once, of one visitor or agent
 _ADDRESS = 40  # one address may be an office: it gets this many visitors' worth
 
 
@@ -35,6 +37,7 @@ class Rates:
     uploads: Rate
     uploads_by_address: Rate
     sign_ins: Rate
+    sign_ins_by_account: Rate
     sign_ins_by_address: Rate
 
     @classmethod
@@ -51,6 +54,7 @@ class Rates:
             uploads=Rate("files", per_minute=uploads),
             uploads_by_address=Rate("files from this address", per_minute=uploads * _ADDRESS),
             sign_ins=Rate("failed sign-ins", per_minute=failures),
+            sign_ins_by_account=Rate("failed sign-ins", per_minute=failures * 4),
             sign_ins_by_address=Rate("failed sign-ins from this address", per_minute=failures * 4),
         )
 
@@ -64,8 +68,11 @@ class Site:
     keys: Keys
     rates: Rates
     incoming: Path  # where uploads lie while they arrive
+    storing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # files in memory at once
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # passwords at once, 19 MiB each
     closing: bool = False
     _streams: set[Waiter] = field(default_factory=set)
+    _listeners: Counter[str] = field(default_factory=Counter)
     _workspaces: dict[str, tuple[float, Workspace]] = field(default_factory=dict)
 
     async def workspace(self, workspace_id: str) -> Workspace:
@@ -85,13 +92,25 @@ class Site:
         return found
 
     @contextlib.contextmanager
-    def streaming(self, waiter: Waiter) -> Iterator[None]:
+    def streaming(self, waiter: Waiter, *, who: str) -> Iterator[None]:
         """Be woken when the server stops: an endless answer has to end itself."""
         self._streams.add(waiter)
+        self._listeners[who] += 1
         try:
             yield
         finally:
             self._streams.discard(waiter)
+            self._listeners[who] -= 1
+            if not self._listeners[who]:
+                del self._listeners[who]
+
+    def may_stream(self, who: str) -> None:
+        """
+        Raises:
+            TooMany: this visitor or agent listens in too many places.
+        """
+        if self._listeners.get(who, 0) >= _STREAMS:
+            raise TooMany(f"{_STREAMS} streams are open already. Close some.", retry_after=15)
 
     def close_streams(self) -> None:
         self.closing = True
@@ -119,11 +138,6 @@ def site(request: Request) -> Site:
     found = request.app.state.site
     assert isinstance(found, Site)
     return found
-
-
-def address(request: Request) -> str:
-    """Who is at the other end; behind a trusted proxy uvicorn has put the forwarded address here."""
-    return request.client.host if request.client else "local"
 
 
 SiteDep = Annotated[Site, Depends(site)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from duomo.errors import InputError, TooLarge
 
 _FIELDS = 16  # small values beside the files
 _SILENCE = 60.0  # seconds after which a sender that says nothing is dropped
+_LINGER_S, _LINGER_BYTES = 10.0, 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -63,12 +65,16 @@ async def multipart(
         max_bytes: of one file.
         max_field: bytes of one other value.
     Raises:
-        TooLarge: at the first byte beyond a limit; what follows is not read.
+        TooLarge: at the first byte beyond a limit; what follows is not kept.
         InputError: not multipart, or malformed.
     """
     reader = _Reader(folder=folder, max_files=max_files, max_bytes=max_bytes, max_field=max_field)
     try:
-        await _feed(request, reader)
+        try:
+            await _feed(request, reader)
+        except InputError:
+            await _linger(request)
+            raise
         yield Body(reader.fields, reader.files)
     finally:
         for upload in reader.files:
@@ -95,6 +101,17 @@ async def _feed(request: Request, reader: _Reader) -> None:
         raise InputError(f"nothing arrived for {_SILENCE:.0f} s. Send it again.") from error
     if not reader.complete:
         raise InputError("the form ends too early. Send it again.")
+
+
+async def _linger(request: Request) -> None:
+    """Take a little more and throw it away: a browser that is cut off while sending never reads the refusal."""
+    with contextlib.suppress(TimeoutError, RuntimeError):  # RuntimeError: the body was read to its end
+        async with asyncio.timeout(_LINGER_S):
+            thrown = 0
+            async for chunk in request.stream():
+                thrown += len(chunk)
+                if thrown > _LINGER_BYTES:
+                    return
 
 
 class _Reader:

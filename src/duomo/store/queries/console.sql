@@ -22,12 +22,12 @@ WHERE (%(id)s::uuid IS NULL OR c.id = %(id)s)
   AND (%(unassigned)s IS NOT TRUE OR c.assignee_id IS NULL)
   AND (%(unread)s IS NOT TRUE OR EXISTS (SELECT FROM messages u WHERE u.conversation_id = c.id AND u.author = 'customer'
             AND u.seq > coalesce(r.seq, 0)))
-  AND (%(tokens)s::text IS NULL
+  AND (%(wanted)s::text IS NULL
        OR p.name ILIKE %(name_like)s
        OR EXISTS (SELECT FROM messages s WHERE s.conversation_id = c.id
-            AND s.search @@ plainto_tsquery('simple', %(tokens)s))
+            AND s.search @@ %(wanted)s::tsquery)
        OR EXISTS (SELECT FROM messages s JOIN parts f ON f.message_id = s.id JOIN artifacts t ON t.part_id = f.id
-            WHERE s.conversation_id = c.id AND t.search @@ plainto_tsquery('simple', %(tokens)s)))
+            WHERE s.conversation_id = c.id AND t.search @@ %(wanted)s::tsquery))
   AND (%(before)s::timestamptz IS NULL OR (c.updated_at, c.id) < (%(before)s, %(before_id)s::uuid))
 ORDER BY c.updated_at DESC, c.id DESC
 LIMIT %(limit)s;
@@ -90,11 +90,11 @@ DELETE FROM canned_replies WHERE id = %(id)s;
 -- name: search_messages
 -- In what was written, and in what was read or heard in files; newest first.
 SELECT m.conversation_id, m.id AS message_id, m.author, m.created_at, m.text
-FROM messages m WHERE m.search @@ plainto_tsquery('simple', %(tokens)s)
+FROM messages m WHERE m.search @@ %(wanted)s::tsquery
 UNION ALL
 SELECT m.conversation_id, m.id, m.author, m.created_at, t.text
 FROM artifacts t JOIN parts f ON f.id = t.part_id JOIN messages m ON m.id = f.message_id
-WHERE t.search @@ plainto_tsquery('simple', %(tokens)s)
+WHERE t.search @@ %(wanted)s::tsquery
 ORDER BY created_at DESC, message_id
 LIMIT %(limit)s;
 
