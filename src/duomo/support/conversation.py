@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 from duomo.errors import Conflict, InputError, NotFound
+from duomo.knowledge.index import search_vector
 from duomo.store.postgres import Row, Tx, pg_array
-from duomo.support import wording
+from duomo.support import handoff, wording
 from duomo.types import (
     Artifact,
     Author,
@@ -250,7 +251,7 @@ async def store_message(
             "insert_message", id=id or str(uuid.uuid4()), conversation_id=conversation_id, author=author, kind=kind,
             agent_id=agent_id, text=text, language=language, citations=[_citation_row(c) for c in citations],
             options=list(options), decision=dict(decision or {}), fingerprint=fingerprint,
-            tokens=" ".join(tokens(text)), private=kind == "note",
+            tokens=search_vector("", text), private=kind == "note",
         ),
     )  # fmt: skip
 
@@ -436,9 +437,7 @@ async def _notice(tx: Tx, row: Row, which: str, **values: Any) -> None:
 
 
 async def _brief(tx: Tx, conversation_id: str, reason: str, language: Language | None) -> dict[str, Any]:
-    from duomo.support.handoff import brief
-
-    return brief(await load_messages(tx, conversation_id), reason=reason, language=language)
+    return handoff.brief(await load_messages(tx, conversation_id), reason=reason, language=language)
 
 
 # Correcting, judging ----------------------------------------------------------------------------------------------
@@ -470,7 +469,7 @@ async def correct_artifact(
     message_id = str(artifact["message_id"])
     if artifact["text"] == text.strip():
         return message_id
-    await tx.run("correct_artifact", id=artifact_id, text=text.strip(), by=by, tokens=" ".join(tokens(text)))
+    await tx.run("correct_artifact", id=artifact_id, text=text.strip(), by=by, tokens=search_vector("", text))
     seq = await append_event(tx, conversation_id, "update", message_id=message_id)
     if by == "customer" and artifact["seq"] <= row["answered_seq"] and row["status"] == "pending":
         again = {"message_id": message_id, "seq": seq}
@@ -570,10 +569,6 @@ def _citation_row(citation: Citation) -> dict[str, Any]:
 
 def _job_args(row: Row) -> dict[str, Any]:
     return {"workspace_id": str(row["workspace_id"]), "conversation_id": str(row["id"])}
-
-
-def tokens(text: str) -> list[str]:
-    return text.split()
 
 
 async def _locked(tx: Tx, conversation_id: str) -> Row:

@@ -51,7 +51,7 @@ WITH stored AS (
     INSERT INTO messages (id, conversation_id, seq, author, kind, agent_id, text, language, citations, options, decision,
                           fingerprint, search)
     SELECT %(id)s, c.id, c.last_seq + 1, %(author)s, %(kind)s, %(agent_id)s, %(text)s, %(language)s, %(citations)s,
-           %(options)s, %(decision)s, %(fingerprint)s, to_tsvector('simple', %(tokens)s)
+           %(options)s, %(decision)s, %(fingerprint)s, %(tokens)s::tsvector
     FROM conversations c WHERE c.id = %(conversation_id)s
     RETURNING id, conversation_id)
 SELECT append_event(conversation_id, 'message', id, '{}', %(private)s) FROM stored;
@@ -106,7 +106,7 @@ FOR UPDATE OF f;
 
 -- name: correct_artifact
 UPDATE artifacts SET original_text = coalesce(original_text, text), text = %(text)s, corrected_by = %(by)s,
-    corrected_at = now(), search = to_tsvector('simple', %(tokens)s)
+    corrected_at = now(), search = %(tokens)s::tsvector
 WHERE id = %(id)s;
 
 -- name: set_feedback
@@ -115,3 +115,54 @@ WHERE id = %(id)s AND conversation_id = %(conversation_id)s AND author = 'bot' A
 
 -- name: has_message
 SELECT author FROM messages WHERE id = %(id)s AND conversation_id = %(conversation_id)s;
+
+-- name: conversation_and_settings
+SELECT c.*, w.settings FROM conversations c JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = %(id)s;
+
+-- name: part_embeddings
+SELECT embedding::text AS embedding FROM parts WHERE message_id = ANY(%(message_ids)s) AND embedding IS NOT NULL
+ORDER BY message_id, position;
+
+-- name: part_to_perceive
+SELECT p.id, p.message_id, p.kind, p.state, p.mime, p.name, p.incoming, m.conversation_id, m.author,
+       coalesce(m.language, c.language) AS language, w.settings
+FROM parts p JOIN messages m ON m.id = p.message_id JOIN conversations c ON c.id = m.conversation_id
+     JOIN workspaces w ON w.id = p.workspace_id
+WHERE p.id = %(id)s;
+
+-- name: part_state
+SELECT state FROM parts WHERE id = %(id)s;
+
+-- name: make_part_ready
+UPDATE parts SET state = 'ready', mime = %(mime)s, blob = %(blob)s, width = %(width)s, height = %(height)s,
+    duration_s = %(duration_s)s, embedding = %(embedding)s::halfvec, original = %(original)s, incoming = NULL
+WHERE id = %(id)s;
+
+-- name: refuse_part
+UPDATE parts SET state = 'refused', error = %(error)s, incoming = NULL WHERE id = %(id)s;
+
+-- name: parts_left
+SELECT count(*) FROM parts WHERE message_id = %(message_id)s AND state = 'received';
+
+-- name: insert_artifact
+INSERT INTO artifacts (part_id, kind, text, original_text, confidence, model, version, duration_ms, data, search)
+VALUES (%(part_id)s, %(kind)s, %(text)s, %(original_text)s, %(confidence)s, %(model)s, %(version)s, %(duration_ms)s,
+        %(data)s, %(tokens)s::tsvector);
+
+-- name: workspace_ids
+SELECT id FROM workspaces;
+
+-- name: delete_unused_blobs
+-- Rows that nothing names any more; the files follow in the same sweep.
+DELETE FROM blobs b WHERE created_at < now() - make_interval(secs => %(older_than_s)s) AND key NOT IN (
+    SELECT incoming FROM parts WHERE incoming IS NOT NULL UNION SELECT blob FROM parts WHERE blob IS NOT NULL
+    UNION SELECT original FROM parts WHERE original IS NOT NULL
+    UNION SELECT picture FROM chunks WHERE picture IS NOT NULL UNION SELECT blob FROM article_pictures
+    UNION SELECT file ->> 'blob' FROM imports, jsonb_array_elements(files) AS file WHERE file ? 'blob');
+
+-- name: blob_keys
+SELECT key FROM blobs;
+
+-- name: delete_old_deltas
+-- The whole message stands in its own row; the pieces it was shown in are of no use to anybody.
+DELETE FROM events WHERE kind IN ('delta', 'turn') AND created_at < now() - make_interval(secs => %(older_than_s)s);

@@ -1,0 +1,262 @@
+"""From a question to what is said: an answer quoted from the knowledge base, a question back, or a person.
+
+Nothing here is made up. Without a language model every word shown is quoted or a fixed sentence; with one, a sentence
+that cites nothing is taken out before it is shown (`generate.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from duomo.errors import LLMUnavailable
+from duomo.knowledge.retrieve import Query
+from duomo.models.embed import Kind, TextEmbedder, Vectors
+from duomo.support import wording
+from duomo.support.confidence import Calibration, features
+from duomo.support.extract import tighten
+from duomo.support.generate import Writer
+from duomo.support.intent import SMALL_TALK, Intent, intent_of, is_dangerous
+from duomo.support.outcome import Delta, Outcome, Question, Reason, cite, numbered
+from duomo.types import Citation, Language, Passage
+
+CANDIDATES = 8  # passages looked at
+QUOTED = 2  # passages shown at most
+SECOND = 0.97  # share of the first one's score that a second passage needs to be quoted too
+OPTIONS = 3  # of a clarifying question
+
+
+class Retrieves(Protocol):
+    async def retrieve(self, workspace_id: str, query: Query) -> list[Passage]: ...
+
+
+class Remembering:
+    """A text encoder that keeps its latest vectors: a question is encoded once a turn, a popular sentence once."""
+
+    def __init__(self, inner: TextEmbedder, *, entries: int = 20_000) -> None:
+        self._inner = inner
+        self._kept: OrderedDict[tuple[Kind, str], Vectors] = OrderedDict()
+        self._entries = entries
+        self.name, self.version, self.dim = inner.name, inner.version, inner.dim
+
+    def encode(self, texts: Sequence[str], *, kind: Kind) -> Vectors:
+        rows = np.empty((len(texts), self.dim), dtype=np.float32)
+        for i, text in enumerate(texts):
+            row = self._kept.get((kind, text))
+            if row is None:
+                row = self._inner.encode([text], kind=kind)[0]
+                self._kept[kind, text] = row
+                while len(self._kept) > self._entries:
+                    self._kept.popitem(last=False)
+            rows[i] = row
+        return rows
+
+
+class Answerer:
+    """Answers from one knowledge base.
+
+    Args:
+        text: the encoder the knowledge was ingested with; the same object retrieval encodes questions with.
+        writer: words answers from passages with a language model; without it, or when it fails, passages are quoted.
+    """
+
+    def __init__(
+        self, retriever: Retrieves, text: TextEmbedder, *, calibration: Calibration, writer: Writer | None = None
+    ) -> None:
+        self._retriever = retriever
+        self._text = text
+        self._calibration = calibration
+        self._writer = writer
+
+    @property
+    def streams(self) -> bool:
+        return self._writer is not None
+
+    async def answer(self, workspace_id: str, question: Question) -> AsyncGenerator[Delta | Outcome]:
+        """Deltas of an answer that a language model writes, if any; then one Outcome, which says all of it."""
+        intent = intent_of(question.text) if question.text.strip() and not question.chosen else "question"
+        if said := small_talk(question, intent):
+            yield said
+            return
+        if not _searchable(question):
+            yield _unreadable(question)
+            return
+        started = time.perf_counter()
+        found = await self.search(workspace_id, question)
+        if intent == "emergency":
+            yield await self._emergency(question, found)
+            return
+        decision = self._decide(question, found)
+        decision.timings["retrieve"] = _ms(started)
+        if self._writer and found.passages and decision.outcome != "handoff":
+            try:
+                async for event in self._writer.write(question, found.passages, decision.record()):
+                    yield event
+                return
+            except LLMUnavailable as error:
+                decision.notes["llm"] = str(error)
+        started = time.perf_counter()
+        outcome = await self._quoted(question, found, decision)
+        decision.timings["extract"] = _ms(started)
+        yield replace(outcome, decision=decision.record())
+
+    async def search(self, workspace_id: str, question: Question) -> Found:
+        """The passages for a question; for one that leans on the question before, whichever reading is surer."""
+        readings = [_search_text(question)]
+        if question.earlier:
+            readings.append(f"{question.earlier} {readings[0]}")
+        best: Found | None = None
+        for text in readings:
+            query = Query(
+                text=text, language=question.language, spoken=question.spoken, images=question.images, k=CANDIDATES
+            )
+            passages = await self._retriever.retrieve(workspace_id, query)
+            if question.chosen:
+                passages = [p for p in passages if p.title == question.chosen] or passages
+            found = Found(text, passages, self._probability(text, question.language, passages))
+            if best is None or found.probability > best.probability:
+                best = found
+        assert best is not None
+        return best
+
+    def _probability(self, text: str, language: Language, passages: Sequence[Passage]) -> float:
+        if not passages:
+            return 0.0
+        return self._calibration[language].probability(features(text, language, passages))
+
+    def _decide(self, question: Question, found: Found) -> Decision:
+        model = self._calibration[question.language]
+        decision = Decision("handoff", found, model.answer, model.clarify, self._calibration.version)
+        if not found.passages:
+            return decision
+        if question.chosen or found.probability >= model.answer:
+            decision.outcome = "answer"
+        elif found.probability >= model.clarify:
+            decision.outcome = "clarify"
+        return decision
+
+    async def _quoted(self, question: Question, found: Found, decision: Decision) -> Outcome:
+        if decision.outcome == "answer":
+            citations = await asyncio.to_thread(self._cite, found, question.language)
+            return Outcome("answer", numbered(citations), citations)
+        if decision.outcome == "clarify" and question.failures == 0:
+            options = list(dict.fromkeys(p.title for p in found.passages))[:OPTIONS]
+            return Outcome("clarify", wording.sentence("clarify", question.language), options=options, failed=True)
+        reason: Reason = "repeated_failure" if question.failures else "low_confidence"
+        decision.outcome = "handoff"
+        return Outcome("handoff", wording.sentence(f"handoff_{reason}", question.language), handoff=reason, failed=True)
+
+    async def _emergency(self, question: Question, found: Found) -> Outcome:
+        """What the knowledge says of this danger, where it says something, and a person in any case."""
+        safety = [p for p in found.passages if is_dangerous(p.title)] or [
+            p for p in found.passages[:3] if is_dangerous(p.text)
+        ]
+        citations = await asyncio.to_thread(self._cite, replace(found, passages=safety[:1]), question.language)
+        text = wording.sentence("handoff_emergency", question.language)
+        record = Decision("emergency", found, 0.0, 0.0, self._calibration.version).record()
+        full = "\n\n".join([text, numbered(citations)]) if citations else text
+        return Outcome("handoff", full, citations, handoff="emergency", decision=record)
+
+    def _cite(self, found: Found, language: Language) -> list[Citation]:
+        """The first passage tightened, and a second one of the same strength."""
+        (query,) = self._text.encode([found.text], kind="query")
+        citations: list[Citation] = []
+        for passage in found.passages[:QUOTED]:
+            if citations and passage.score < SECOND * found.passages[0].score:
+                break
+            quote = tighten(found.text, passage.text, encode=self._passages, query=query)
+            citations.append(cite(passage, quote))
+        return citations
+
+    def _passages(self, texts: Sequence[str]) -> Vectors:
+        return self._text.encode(texts, kind="passage")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was searched for, what came, and how likely the first one answers."""
+
+    text: str
+    passages: Sequence[Passage]
+    probability: float
+
+
+@dataclass(slots=True)
+class Decision:
+    """Why it was decided so."""
+
+    outcome: str
+    found: Found
+    answer_from: float
+    clarify_from: float
+    calibration: str
+    timings: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome,
+            "searched": self.found.text,
+            "confidence": round(self.found.probability, 4),
+            "answer_from": self.answer_from,
+            "clarify_from": self.clarify_from,
+            "calibration": self.calibration,
+            "candidates": [
+                {"title": p.title, "score": round(p.score, 4), **{k: round(v, 4) for k, v in p.signals.items()}}
+                for p in self.found.passages[:5]
+            ],
+            "timings_ms": dict(self.timings),
+            **self.notes,
+        }
+
+
+def small_talk(question: Question, intent: Intent) -> Outcome | None:
+    """What needs no knowledge: a greeting returned, a person called."""
+    if intent in SMALL_TALK and not question.images and not question.seen:
+        return Outcome("answer", wording.sentence(intent, question.language), decision={"outcome": intent})
+    if intent == "person":
+        return _handed("requested", question.language)
+    if intent == "unhelped":
+        return _handed("repeated_failure", question.language)
+    return None
+
+
+def _handed(reason: Reason, language: Language) -> Outcome:
+    text = wording.sentence(f"handoff_{reason}", language)
+    return Outcome("handoff", text, handoff=reason, decision={"outcome": "handoff", "reason": reason})
+
+
+def _searchable(question: Question) -> bool:
+    return bool(question.text.strip() or question.seen.strip() or len(question.images))
+
+
+def _search_text(question: Question) -> str:
+    """What is written or said decides; what a picture shows is added, cut so that it cannot drown the question."""
+    chosen = f"{question.earlier} {question.chosen}".strip() if question.chosen else question.text
+    seen = " ".join(question.seen.split())[:SEEN]
+    return f"{chosen} {seen}".strip()
+
+
+SEEN = 300  # characters of a picture's or document's text that take part in the search
+
+
+def _unreadable(question: Question) -> Outcome:
+    """Nothing to search with: only files that could not be read, or silence."""
+    if question.unreadable:
+        what = wording.parts(question.unreadable, question.language)
+        text = wording.sentence("refused", question.language, what=what)
+    else:
+        text = wording.sentence("nothing_heard", question.language)
+    if question.failures:
+        return _handed("repeated_failure", question.language)
+    return Outcome("answer", text, failed=True, decision={"outcome": "unreadable"})
+
+
+def _ms(since: float) -> int:
+    return round((time.perf_counter() - since) * 1000)

@@ -1,0 +1,323 @@
+"""One turn: everything a customer wrote since the last answer goes in, one answer or a person comes out.
+
+A turn may be killed at any line and run again, and two may be queued for the same messages. What it says has an id
+made from what it answers, so that the database refuses the same answer twice, and before anything is shown the
+conversation's row is locked and looked at again: when a person has taken over, the turn ends without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from duomo.models.embed import Vectors
+from duomo.models.language import detect_language
+from duomo.models.llm import Attachment
+from duomo.store.blobs import Blobs
+from duomo.store.postgres import Database, PgArray, Row, Tx, pg_array
+from duomo.support import handoff, wording
+from duomo.support.answer import Answerer
+from duomo.support.conversation import (
+    Settings,
+    act,
+    append_event,
+    load_messages,
+    store_message,
+)
+from duomo.support.intent import leans_on_earlier
+from duomo.support.outcome import Delta, Outcome, Question
+from duomo.types import Artifact, Language, Message, Part
+
+EARLIER = 40  # sequence numbers before the unanswered messages that are read for their context
+DELTA_S = 0.04  # deltas of a streamed answer are joined for so long before they are stored and shown
+_IDS = uuid.UUID("6f0d3b1e-5d0a-4c7e-9a53-0f7b8c1e2d4a")  # namespace of the ids made here
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a turn works with."""
+
+    db: Database
+    blobs: Blobs
+    answerer: Answerer
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What waits for an answer.
+
+    Attributes:
+        upto: sequence number of the last message in it; for a correction, of the event that made it.
+        key: what the answer's id is made from.
+    """
+
+    row: Row
+    settings: Settings
+    earlier: Sequence[Message]
+    messages: Sequence[Message]
+    upto: int
+    key: str
+    again: bool = False
+
+    @property
+    def unread(self) -> list[Part]:
+        return [part for message in self.messages for part in message.parts if part.state == "received"]
+
+    def id_of(self, what: str) -> str:
+        return str(uuid.uuid5(_IDS, f"{self.row['id']} {what} {self.key}"))
+
+
+class TakenOver(Exception):
+    """A person has the conversation."""
+
+
+async def run_turn(
+    desk: Desk, workspace_id: str, conversation_id: str, *, again: Mapping[str, Any] | None = None
+) -> Outcome | None:
+    """Answer what waits for an answer.
+
+    Args:
+        again: {message_id, seq} of a message to answer once more, since what was heard or read in it was corrected.
+    Returns:
+        What was said; None when there was nothing to say: no open question, a person's conversation, or files that
+        are still being read, whose job defers the next turn.
+    """
+    pending = await _pending(desk, workspace_id, conversation_id, again)
+    if pending is None:
+        return None
+    if pending.unread:
+        await _announce(desk, workspace_id, pending, "waiting")
+        return None
+    question = await understand(desk, workspace_id, pending)
+    outcome: Outcome | None = None
+    try:
+        if desk.answerer.streams:
+            await _announce(desk, workspace_id, pending, "working")
+        async with contextlib.aclosing(desk.answerer.answer(workspace_id, question)) as events:
+            async for text_or_outcome in _coalesced(events):
+                if isinstance(text_or_outcome, Outcome):
+                    outcome = text_or_outcome
+                else:
+                    await _show(desk, workspace_id, pending, text_or_outcome.text)
+        assert outcome is not None
+        return outcome if await _finish(desk, workspace_id, pending, question, outcome) else None
+    except TakenOver:
+        return None
+
+
+async def hold(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
+    """Say what a turn still waits for, once; False when it waits for nothing."""
+    pending = await _pending(desk, workspace_id, conversation_id, None)
+    if pending is None or not pending.unread:
+        return False
+    language = _language(pending)
+    text = wording.sentence("holding", language, what=wording.parts([p.kind for p in pending.unread], language))
+    async with desk.db.transaction(workspace_id) as tx:
+        if not await _still_ours(tx, pending) or await tx.one("message_fingerprint", id=pending.id_of("holding")):
+            return False
+        await store_message(
+            tx, conversation_id, id=pending.id_of("holding"), author="bot", kind="holding", text=text, language=language
+        )
+    return True
+
+
+async def give_up(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
+    """A job of this conversation failed for good: its customer gets a person. False when there was nothing open."""
+    pending = await _pending(desk, workspace_id, conversation_id, None)
+    if pending is None:
+        return False
+    async with desk.db.transaction(workspace_id) as tx:
+        if not await _still_ours(tx, pending):
+            return False
+        await act(tx, conversation_id=conversation_id, action="hand_off", by="system", reason="system")
+    return True
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+async def _pending(
+    desk: Desk, workspace_id: str, conversation_id: str, again: Mapping[str, Any] | None
+) -> Pending | None:
+    async with desk.db.transaction(workspace_id) as tx:
+        row = await tx.one("conversation_and_settings", id=conversation_id)
+        if row is None or row["status"] != "pending":
+            return None
+        messages = await load_messages(tx, conversation_id, after=max(0, row["answered_seq"] - EARLIER))
+    settings = Settings.of(row["settings"])
+    if again:
+        wanted = [m for m in messages if m.id == again["message_id"]]
+        earlier = [m for m in messages if wanted and m.seq < wanted[0].seq]
+        key = f"again {again['seq']}"
+        return Pending(row, settings, earlier, wanted, wanted[0].seq, key, again=True) if wanted else None
+    waiting = [m for m in messages if m.author == "customer" and m.seq > row["answered_seq"]]
+    if not waiting:
+        return None
+    earlier = [m for m in messages if m.seq < waiting[0].seq]
+    return Pending(row, settings, earlier, waiting, waiting[-1].seq, str(waiting[-1].seq))
+
+
+async def understand(desk: Desk, workspace_id: str, pending: Pending) -> Question:
+    """Everything the open messages say, written, spoken and shown, as one question."""
+    async with desk.db.transaction(workspace_id) as tx:
+        rows = await tx.all("part_embeddings", message_ids=_ids(pending.messages)) if _has_files(pending) else []
+    images = [np.array(row["embedding"].strip("[]").split(","), dtype=np.float32) for row in rows]
+    parts = [part for message in pending.messages for part in message.parts]
+    attachments = await asyncio.to_thread(_attachments, desk, workspace_id, parts) if desk.answerer.streams else []
+    last_bot = next((m for m in reversed(pending.earlier) if m.author == "bot" and m.kind != "holding"), None)
+    return compose(
+        [m.text for m in pending.messages],
+        [stored.artifact for part in parts for stored in part.artifacts],
+        language=_language(pending),
+        images=images,
+        unreadable=[part.kind for part in parts if part.state == "refused"],
+        earlier=_earlier_question(pending.earlier),
+        options=last_bot.options if last_bot else (),
+        failures=pending.row["failures"],
+        attachments=attachments,
+        mask=pending.settings.mask_llm_input,
+    )
+
+
+def compose(
+    texts: Sequence[str],
+    artifacts: Sequence[Artifact],
+    *,
+    language: Language,
+    images: Sequence[Vectors] = (),
+    unreadable: Sequence[str] = (),
+    earlier: str = "",
+    options: Sequence[str] = (),
+    failures: int = 0,
+    attachments: Sequence[Attachment] = (),
+    mask: bool = False,
+) -> Question:
+    """A question from what was written and what was heard and read."""
+    heard = [a.text for a in artifacts if a.kind == "transcript" and a.text.strip()]
+    seen = [a.text for a in artifacts if a.kind in ("ocr", "document_text") and a.text.strip()]
+    written = [text.strip() for text in texts if text.strip()]
+    text = "\n".join([*written, *heard])
+    chosen = text if text in options else ""
+    leans = not chosen and earlier and not seen and not images and leans_on_earlier(text)
+    return Question(
+        text=text,
+        language=language,
+        seen="\n".join(seen),
+        spoken=bool(heard),
+        earlier=earlier if chosen or leans else "",
+        images=images,
+        chosen=chosen,
+        failures=failures,
+        unreadable=unreadable,
+        artifacts=artifacts,
+        attachments=attachments,
+        mask=mask,
+    )
+
+
+def _language(pending: Pending) -> Language:
+    """That of what was last written or said; a code or a picture alone keeps the conversation's."""
+    default: Language = pending.row["language"] or pending.messages[-1].language or "en"
+    said = [message.text for message in pending.messages]
+    said += [
+        a.artifact.text
+        for m in pending.messages
+        for p in m.parts
+        for a in p.artifacts
+        if a.artifact.kind == "transcript"
+    ]
+    return detect_language("\n".join(said), default=default)
+
+
+def _earlier_question(messages: Sequence[Message]) -> str:
+    """The last thing the customer asked that stood on its own."""
+    asked = [_said(m) for m in messages if m.author == "customer"]
+    return next((text for text in reversed(asked) if text and not leans_on_earlier(text)), "")
+
+
+def _said(message: Message) -> str:
+    heard = [a.artifact.text for p in message.parts for a in p.artifacts if a.artifact.kind == "transcript"]
+    return "\n".join(text for text in [message.text, *heard] if text.strip())
+
+
+def _has_files(pending: Pending) -> bool:
+    return any(message.parts for message in pending.messages)
+
+
+def _attachments(desk: Desk, workspace_id: str, parts: Sequence[Part]) -> list[Attachment]:
+    ready = [part for part in parts if part.blob and part.kind in ("image", "audio")]
+    return [Attachment(p.kind, p.mime, desk.blobs.get(workspace_id, p.blob or "")) for p in ready]
+
+
+def _ids(messages: Sequence[Message]) -> PgArray:
+    return pg_array(uuid.UUID(message.id) for message in messages)
+
+
+# Saying -----------------------------------------------------------------------------------------------------------
+
+
+async def _still_ours(tx: Tx, pending: Pending) -> bool:
+    """Lock the conversation; False when a person has it, or what waited has been answered."""
+    row = await tx.one("conversation_for_update", id=pending.row["id"])
+    return row is not None and row["status"] == "pending" and (pending.again or row["answered_seq"] < pending.upto)
+
+
+async def _announce(desk: Desk, workspace_id: str, pending: Pending, state: str) -> None:
+    kinds = list(dict.fromkeys(part.kind for part in pending.unread))
+    async with desk.db.transaction(workspace_id) as tx:
+        if not await _still_ours(tx, pending):
+            raise TakenOver
+        await append_event(tx, str(pending.row["id"]), "turn", data={"state": state, "waiting_for": kinds})
+
+
+async def _show(desk: Desk, workspace_id: str, pending: Pending, text: str) -> None:
+    async with desk.db.transaction(workspace_id) as tx:
+        if not await _still_ours(tx, pending):
+            raise TakenOver
+        data = {"message_id": pending.id_of("answer"), "text": text}
+        await append_event(tx, str(pending.row["id"]), "delta", data=data)
+
+
+async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Question, outcome: Outcome) -> bool:
+    conversation_id = str(pending.row["id"])
+    async with desk.db.transaction(workspace_id) as tx:
+        if not await _still_ours(tx, pending) or await tx.one("message_fingerprint", id=pending.id_of("answer")):
+            return False
+        if question.language != pending.row["language"]:
+            await tx.run("set_language", id=conversation_id, language=question.language)
+        await store_message(
+            tx, conversation_id, id=pending.id_of("answer"), author="bot", kind=outcome.kind, text=outcome.text,
+            language=question.language, citations=outcome.citations, options=outcome.options, decision=outcome.decision,
+        )  # fmt: skip
+        if _has_files(pending) or desk.answerer.streams:
+            await append_event(tx, conversation_id, "turn", data={"state": "done", "waiting_for": []})
+        failures = pending.row["failures"] + 1 if outcome.failed else 0
+        await tx.run("set_answered", id=conversation_id, seq=pending.upto, failures=failures)
+        reason = outcome.handoff
+        if reason:
+            brief = handoff.brief([*pending.earlier, *pending.messages], reason=reason, language=question.language)
+            await act(tx, conversation_id=conversation_id, action="hand_off", by="bot", reason=reason, brief=brief)
+    return True
+
+
+async def _coalesced(events: AsyncIterator[Delta | Outcome]) -> AsyncIterator[Delta | Outcome]:
+    """Join deltas that come faster than every `DELTA_S`; each one stored is a row, a lock and a notice."""
+    text, since = "", time.monotonic()
+    async for event in events:
+        if isinstance(event, Delta):
+            text += event.text
+            if time.monotonic() - since < DELTA_S:
+                continue
+            yield Delta(text)
+            text, since = "", time.monotonic()
+        else:
+            if text:
+                yield Delta(text)
+            yield event
