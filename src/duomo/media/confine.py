@@ -18,6 +18,7 @@ import platform
 import struct
 import sys
 import sysconfig
+from collections.abc import Collection
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -55,18 +56,25 @@ _CLONE3 = 435
 _CLONE_THREAD = 0x00010000
 
 
-def confine() -> None:
-    """Confine this process, for good."""
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _landlock(libc)
-    _seccomp(libc)
+class Confinement:
+    """Made once, before forking; applied in each child, for good."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._paths = _readable()
+        self._program = _program(platform.machine()) if platform.machine() in _REFUSED else None
+
+    def apply(self) -> None:
+        if sys.platform != "linux":
+            return
+        self._libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _landlock(self._libc, self._paths)
+        if self._program is not None:
+            _seccomp(self._libc, self._program)
 
 
-def _landlock(libc: ctypes.CDLL) -> None:
+def _landlock(libc: ctypes.CDLL, paths: Collection[str]) -> None:
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
     if version < 1:
         return
@@ -74,7 +82,7 @@ def _landlock(libc: ctypes.CDLL) -> None:
     ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
         return
-    for path in _readable():
+    for path in paths:
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -92,13 +100,9 @@ def _readable() -> set[str]:
     return paths | {os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "/lib", "/lib64", "/usr/lib"}
 
 
-def _seccomp(libc: ctypes.CDLL) -> None:
-    machine = platform.machine()
-    if machine not in _REFUSED:
-        return
-    code = _program(machine)
+def _seccomp(libc: ctypes.CDLL, code: bytes) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
+    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))  # struct sock_fprog
     libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0)
 
 

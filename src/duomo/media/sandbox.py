@@ -12,6 +12,7 @@ byte strings whose sizes are checked while reading, because a child that decodes
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -33,7 +34,7 @@ from typing import Any, NoReturn
 
 from duomo import errors
 from duomo.errors import DuomoError, MediaError, TooLarge, Unavailable
-from duomo.media import confine
+from duomo.media.confine import Confinement
 
 MIB = 1 << 20
 
@@ -162,7 +163,8 @@ class Sandbox:
 
     def _connect(self) -> socket.socket:
         if self._owner != os.getpid():  # forked: the zygote belongs to our parent
-            self._owner, self._process, self._control = os.getpid(), None, None
+            self._disconnect()
+            self._owner = os.getpid()
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
         self._disconnect()
@@ -190,7 +192,7 @@ class Sandbox:
     def _disconnect(self) -> None:
         if self._control is not None:
             self._control.close()
-        if self._process is not None:
+        if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.wait()
         self._control = self._process = None
@@ -311,6 +313,7 @@ def zygote(control_fd: int, preload: Sequence[str]) -> NoReturn:
     """
     for name in preload:
         importlib.import_module(name)
+    confinement = Confinement()
     control = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -329,7 +332,7 @@ def zygote(control_fd: int, preload: Sequence[str]) -> NoReturn:
         ready = {fd for fd, _ in poll.poll(wait)}
         if woken in ready:
             os.read(woken, 4096)
-        if control.fileno() in ready and not _fork(control, children):
+        if control.fileno() in ready and not _fork(control, children, confinement):
             break
         _reap(children)
     for pid in children:
@@ -337,7 +340,7 @@ def zygote(control_fd: int, preload: Sequence[str]) -> NoReturn:
     os._exit(0)
 
 
-def _fork(control: socket.socket, children: dict[int, tuple[float, socket.socket]]) -> bool:
+def _fork(control: socket.socket, children: dict[int, tuple[float, socket.socket]], confinement: Confinement) -> bool:
     """Start one child; False when the caller has gone."""
     try:
         message, fds, _, _ = socket.recv_fds(control, _FORK.size, 2)
@@ -351,7 +354,7 @@ def _fork(control: socket.socket, children: dict[int, tuple[float, socket.socket
     zygote_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _child(job_fd, zygote_pid, cpu_s, memory_bytes)
+        _child(job_fd, zygote_pid, cpu_s, memory_bytes, confinement)
     os.close(job_fd)
     children[pid] = deadline, socket.socket(fileno=status_fd)
     return True
@@ -379,8 +382,8 @@ def _reap(children: dict[int, tuple[float, socket.socket]]) -> None:
 # --- the child
 
 
-def _child(job_fd: int, zygote_pid: int, cpu_s: int, memory_bytes: int) -> NoReturn:
-    """Answer one request, then end. Nothing after `confine` can open a file, a socket or a process."""
+def _child(job_fd: int, zygote_pid: int, cpu_s: int, memory_bytes: int, confinement: Confinement) -> NoReturn:
+    """Answer one request, then end. Nothing after `apply` can open a file, a socket or a process."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -393,7 +396,7 @@ def _child(job_fd: int, zygote_pid: int, cpu_s: int, memory_bytes: int) -> NoRet
             module, _, name = request["function"].partition(":")
             function = getattr(importlib.import_module(module), name)
             _limit(cpu_s, memory_bytes)
-            confine.confine()
+            confinement.apply()
             header, blobs = _answer(function, data, request["arguments"], memory_bytes)
             job.settimeout(None)
             job.sendall(struct.pack("!I", len(header)) + header)
@@ -428,9 +431,9 @@ def _die_with(zygote_pid: int) -> None:
 def _limit(cpu_s: int, memory_bytes: int) -> None:
     with open("/proc/self/statm", "rb") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))  # SIGXCPU, which names the reason; then SIGKILL
     for which, value in (
         (resource.RLIMIT_AS, used + memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 16),
         (resource.RLIMIT_CORE, 0),
@@ -468,3 +471,4 @@ _shared = Sandbox()
 run = _shared.run
 start = _shared.start
 stop = _shared.stop
+atexit.register(stop)
