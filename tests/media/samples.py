@@ -23,11 +23,11 @@ RED, BLUE = (220, 20, 20), (20, 20, 220)
 # --- pictures
 
 
-def halves(width: int = 96, height: int = 64, *, mode: str = "RGB") -> Image.Image:
+def halves(width: int = 96, height: int = 64) -> Image.Image:
     """Left half red, right half blue."""
     picture = Image.new("RGB", (width, height), RED)
     picture.paste(BLUE, (width // 2, 0, width, height))
-    return picture.convert(mode)
+    return picture
 
 
 def saved(picture: Image.Image, form: str, **options: object) -> bytes:
@@ -53,9 +53,7 @@ def png(width: int, height: int, rows: bytes = b"") -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
 def archive(entries: dict[str, bytes]) -> bytes:
@@ -205,7 +203,9 @@ def word() -> bytes:
     document.add_paragraph("Unused", style="List Bullet")
     document.add_paragraph("With the receipt", style="List Bullet")
     table = document.add_table(rows=2, cols=2)
-    for cell, text in zip((cell for row in table.rows for cell in row.cells), ["Country", "Fee", "China", "0"], strict=True):
+    for cell, text in zip(
+        (cell for row in table.rows for cell in row.cells), ["Country", "Fee", "China", "0"], strict=True
+    ):
         cell.text = text
     document.add_picture(io.BytesIO(saved(halves(), "PNG")))
     out = io.BytesIO()

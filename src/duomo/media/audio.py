@@ -105,6 +105,7 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
         raise MediaError("the recording is damaged; record or export it again", code="broken")
 
 
+_MOST_CHANNELS = 8
 _RATES = range(4000, 384001)  # Hz; outside, resampling would make much from little
 
 
@@ -112,12 +113,15 @@ def _at_16_khz(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
     resampler: AudioResampler | None = None
     form = None
     for frame in frames:
-        if frame.sample_rate not in _RATES:
-            raise MediaError(f"the recording has {frame.sample_rate} samples a second; accepted are 4000 to 384000")
+        if frame.sample_rate not in _RATES or frame.layout.nb_channels > _MOST_CHANNELS:
+            raise MediaError(
+                f"the recording has {frame.layout.nb_channels} channels of {frame.sample_rate} samples a second; "
+                f"accepted are {_MOST_CHANNELS} channels of 4000 to 384000"
+            )
         this = frame.format.name, frame.layout.name, frame.sample_rate
         if this != form:  # AAC may change it on the way
             yield from _resampled(resampler, None)
-            resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLING_RATE)
+            resampler = AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLING_RATE)
             form = this
         frame.pts = None
         yield from _resampled(resampler, frame)
@@ -125,9 +129,10 @@ def _at_16_khz(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
 
 
 def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> Iterator[Samples]:
+    """Channels are averaged here: FFmpeg's own mixing to mono adds them up, and loud stereo would be clipped."""
     for out in resampler.resample(frame) if resampler is not None else ():
-        samples = out.to_ndarray().reshape(-1).astype(np.float32, copy=False)
-        yield np.nan_to_num(samples, copy=False).clip(-1, 1)
+        samples = np.nan_to_num(out.to_ndarray().astype(np.float32, copy=False))  # (channels, samples)
+        yield samples.mean(axis=0).clip(-1, 1)
 
 
 # --- over clean bytes, in any process
@@ -152,8 +157,8 @@ def resample(samples: Samples, *, sampling_rate: int, to: int = SAMPLING_RATE) -
     """(samples,) float32 at `sampling_rate` Hz to the same sound at `to` Hz."""
     if sampling_rate == to or len(samples) == 0:
         return samples
-    resampler = AudioResampler(format="flt", layout="mono", rate=to)
-    frame = _frame(samples.astype(np.float32, copy=False), "flt", sampling_rate)
+    resampler = AudioResampler(format="fltp", layout="mono", rate=to)
+    frame = _frame(samples.astype(np.float32, copy=False), "fltp", sampling_rate)
     return np.concatenate([*_resampled(resampler, frame), *_resampled(resampler, None)])
 
 
