@@ -718,11 +718,11 @@ def fill(server: FakeConsoleServer) -> None:
     _pairing(server, pairing)
     waiting = server.add("周静")
     waiting.say("customer", "我的收获地址填错了，能改吗？", ago=300)
-    server.hand_off(waiting, "the customer asked for a person")
+    server.hand_off(waiting, "requested")
     waiting.waiting_since, waiting.updated = iso(250), iso(290)
     mine = server.add("Tom Becker", "en")
     mine.say("customer", "My invoice shows the wrong company name.", ago=5000)
-    server.hand_off(mine, "nothing in the knowledge base matches")
+    server.hand_off(mine, "low_confidence")
     mine.waiting_since, mine.updated = iso(40), iso(4000)
     mine.assignee = {"id": AGENTS[0]["id"], "name": "Lin"}
     snoozed = server.add("陈伟")
@@ -761,9 +761,9 @@ def _vacuum(server: FakeConsoleServer, codes: str, returns: str) -> None:
     talk.say("customer", "扫地机器人一直不充电，屏幕上是这个", ago=1500, parts=[image])
     candidates = [
         {"article_id": codes, "title": "错误代码 E-17", "text": "E-17 表示充电座没有接通电源。", "score": 0.91,
-         "signals": {"cosine": 0.89, "coverage": 0.72, "image": 0.41}},
+         "cosine": 0.89, "coverage": 0.72, "image": 0.41},
         {"article_id": returns, "title": "七天无理由退货", "text": "签收后 7 天内…", "score": 0.34,
-         "signals": {"cosine": 0.61, "coverage": 0.08}},
+         "cosine": 0.61, "coverage": 0.08},
     ]
     talk.say(
         "bot",
@@ -775,9 +775,9 @@ def _vacuum(server: FakeConsoleServer, codes: str, returns: str) -> None:
              "quote": "E-17 表示充电座没有接通电源。", "score": 0.91, "picture_url": None},
         ],
         decision={
-            "outcome": "answer", "score": 0.91, "threshold": 0.62, "candidates": candidates,
-            "models": {"embed": {"model": "multilingual-e5-small", "version": "ab12cd34ef56"}},
-            "timings_ms": {"retrieve": 21, "decide": 2},
+            "outcome": "answer", "searched": "扫地机器人一直不充电，屏幕上是这个 Error E-17", "confidence": 0.91,
+            "answer_from": 0.62, "clarify_from": 0.35, "calibration": "2026-11", "candidates": candidates,
+            "timings_ms": {"retrieve": 21, "extract": 12},
         },
     )
     voice = part("audio", "voice.wav", "audio/wav", url=server.put_media(tone(4.2), "audio/wav"), duration_s=4.2)
@@ -803,12 +803,12 @@ def _vacuum(server: FakeConsoleServer, codes: str, returns: str) -> None:
         ago=870,
         kind="handoff",
         decision={
-            "outcome": "handoff", "reason": "below_threshold", "score": 0.41, "threshold": 0.62,
-            "candidates": [{**candidates[1], "score": 0.41}],
-            "models": {"embed": {"model": "multilingual-e5-small", "version": "ab12cd34ef56"}},
+            "outcome": "handoff", "searched": "还是不行，收货地址能不能换一台新的寄过来", "confidence": 0.21,
+            "answer_from": 0.62, "clarify_from": 0.35, "calibration": "2026-11",
+            "candidates": [{**candidates[1], "score": 0.41}], "timings_ms": {"retrieve": 19},
         },
     )
-    server.hand_off(talk, "nothing in the knowledge base matches well enough")
+    server.hand_off(talk, "low_confidence")
     talk.waiting_since, talk.updated = iso(870), iso(870)
     talk.brief = {
         "asked": ["扫地机器人一直不充电", "能不能换一台新的"],
@@ -816,7 +816,7 @@ def _vacuum(server: FakeConsoleServer, codes: str, returns: str) -> None:
         "heard": ["还是不行，收货地址能不能换一台新的寄过来"],
         "tried": [{"text": "擦拭触点，换插座，等待 10 秒", "titles": ["错误代码 E-17"]}],
         "missing": ["序列号", "收货地址"],
-        "reason": "nothing in the knowledge base matches well enough",
+        "reason": "low_confidence",
         "language": "zh",
     }
 
@@ -834,7 +834,7 @@ def _pairing(server: FakeConsoleServer, article: str) -> None:
              "uri": "shop/en/pairing.md", "quote": "Hold the power button for five seconds until the light blinks blue.",
              "score": 0.93, "picture_url": None},
         ],
-        decision={"outcome": "answer", "score": 0.93, "threshold": 0.58, "candidates": []},
+        decision={"outcome": "answer", "confidence": 0.93, "answer_from": 0.58, "clarify_from": 0.3, "candidates": []},
     )
 
 

@@ -68,7 +68,7 @@ class Composer extends Pane {
 
   /** @param {Canned} canned */
   #insert(canned) {
-    const language = this.thread.summary?.language ?? desk.language ?? "en";
+    const language = this.thread.summary?.language ?? desk.language;
     const before = this.listed ? this.thread.draft.text : "";
     this.listed = false;
     this.thread.write({ text: before + (canned.text[language] || canned.text.en || canned.text.zh) });
@@ -206,7 +206,7 @@ class Composer extends Pane {
   /** @param {Canned[]} offered */
   #canned(offered) {
     const { t } = desk;
-    const language = this.thread.summary?.language ?? desk.language ?? "en";
+    const language = this.thread.summary?.language ?? desk.language;
     const chosen = Math.min(this.chosen, offered.length - 1);
     if (!offered.length) return html`<p class="canned none" id="canned">${t("no_canned")}</p>`;
     return html`<ul class="canned" id="canned" role="listbox" aria-label=${t("canned")}>

@@ -20,11 +20,11 @@ function dayOf(iso) {
   const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(iso).setHours(0, 0, 0, 0)) / 86_400_000);
   if (days === 0) return desk.t("today");
   if (days === 1) return desk.t("yesterday");
-  return date.toLocaleDateString(localeOf(desk.language ?? "en"), { weekday: "long", month: "long", day: "numeric" });
+  return date.toLocaleDateString(localeOf(desk.language), { weekday: "long", month: "long", day: "numeric" });
 }
 
 /** @param {string} iso */
-const clockOf = (iso) => new Date(iso).toLocaleTimeString(localeOf(desk.language ?? "en"), { hour: "2-digit", minute: "2-digit", hour12: false });
+const clockOf = (iso) => new Date(iso).toLocaleTimeString(localeOf(desk.language), { hour: "2-digit", minute: "2-digit", hour12: false });
 
 /** An answer's Markdown, made safe, its [1] turned into buttons that open the source. */
 class AnswerText extends Pane {
@@ -65,7 +65,8 @@ class Conversation extends Pane {
     super();
     /** Messages whose reasons are open. @type {Set<string>} */
     this.why = new Set();
-    this.briefHidden = false;
+    /** null: hidden once an agent has answered. @type {boolean | null} */
+    this.briefHidden = null;
     this.dropping = false;
     this.follows = true; // the view stays at the newest message
     this.shownThread = "";
@@ -77,7 +78,8 @@ class Conversation extends Pane {
       this.shownThread = id;
       this.why = new Set();
       this.follows = true;
-      this.briefHidden = false;
+      this.lastTop = 0;
+      this.briefHidden = null;
     }
   }
 
@@ -107,8 +109,13 @@ class Conversation extends Pane {
   /** @param {Event} event */
   #scrolled = (event) => {
     const timeline = /** @type {HTMLElement} */ (event.target);
-    this.follows = timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight < 60;
+    const atEnd = timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight < 60;
+    // only a reader scrolls up; a picture that arrives makes the end move away without that
+    if (atEnd) this.follows = true;
+    else if (timeline.scrollTop < this.lastTop - 2) this.follows = false;
+    this.lastTop = timeline.scrollTop;
   };
+  lastTop = 0;
 
   get composer() {
     return /** @type {any} */ (this.querySelector("console-composer"));
@@ -130,10 +137,10 @@ class Conversation extends Pane {
         <p><a class="button" href="#/inbox">${icon("back", 18)}${t("inbox")}</a> ${thread.state === "failed" ? html`<button class="button" type="button" @click=${() => thread.refresh()}>${t("retry")}</button>` : nothing}</p></div></section>`;
     }
     return html`<section class=${classMap({ conversation: true, dropping: this.dropping })} aria-label=${t("inbox")} @dragover=${this.#drag} @dragleave=${this.#drag} @drop=${this.#drag}>
-      ${this.#head()}
+      ${this.#head()} ${this.#brief()}
       <div class="timeline" tabindex="0" role="log" aria-label=${thread.summary ? desk.nameOf(thread.summary) : t("loading")} aria-live="polite" @scroll=${this.#scrolled}>
         <div class="timeline-inner">
-          ${this.#brief()} ${this.#entries()} ${this.#streaming()}
+          ${this.#entries()} ${this.#streaming()}
           ${thread.outbox.map((outgoing) => this.#outgoing(outgoing))} ${this.#working()}
         </div>
       </div>
@@ -157,7 +164,7 @@ class Conversation extends Pane {
         <h2>${name}</h2>
         <p><span class="status ${summary.status}">${t(`status_${summary.status}`)}</span>
           ${summary.waiting_since ? html`<waiting-time .since=${summary.waiting_since}></waiting-time>` : nothing}
-          ${summary.snoozed_until ? html`<span class="muted">${t("snoozed_until", { time: formatTime(summary.snoozed_until, desk.language ?? "en") })}</span>` : nothing}
+          ${summary.snoozed_until ? html`<span class="muted">${t("snoozed_until", { time: formatTime(summary.snoozed_until, desk.language) })}</span>` : nothing}
           <span class="presence">${this.#presence(false)}</span></p>
       </div>
       <div class="actions">${this.#actions()}
@@ -215,7 +222,9 @@ class Conversation extends Pane {
   #brief() {
     const { t, thread } = desk;
     const brief = thread?.brief;
-    if (!brief || thread?.summary?.status === "pending") return nothing;
+    if (!thread || !brief || ["pending", "resolved"].includes(thread.summary?.status ?? "")) return nothing;
+    const answered = [...thread.messages.values()].some((message) => message.author === "agent" && !message.private);
+    const hidden = this.briefHidden ?? answered;
     /** @type {[string, import("../shared/icons.js").IconName, unknown[]][]} */
     const rows = [
       ["asked", "chat", brief.asked ?? []],
@@ -226,9 +235,9 @@ class Conversation extends Pane {
     ];
     return html`<section class="brief" aria-label=${t("brief")}>
       <header><h3>${icon("note", 17)}${t("brief")}</h3>
-        <button class="link" type="button" aria-expanded=${this.briefHidden ? "false" : "true"} @click=${() => (this.briefHidden = !this.briefHidden)}>${t(this.briefHidden ? "brief_show" : "brief_hide")}</button></header>
+        <button class="link" type="button" aria-expanded=${hidden ? "false" : "true"} @click=${() => (this.briefHidden = !hidden)}>${t(hidden ? "brief_show" : "brief_hide")}</button></header>
       ${brief.reason ? html`<p class="brief-reason"><strong>${t("brief_reason")}</strong>${reasonText(brief.reason)}</p>` : nothing}
-      ${this.briefHidden ? nothing : html`<dl>${rows.filter(([, , items]) => items.length).map(([name, sign, items]) => html`<dt class=${name}>${icon(sign, 15)}${t(`brief_${name}`)}</dt>
+      ${hidden ? nothing : html`<dl tabindex="0" role="group" aria-label=${t("brief")}>${rows.filter(([, , items]) => items.length).map(([name, sign, items]) => html`<dt class=${name}>${icon(sign, 15)}${t(`brief_${name}`)}</dt>
         <dd>${items.length === 1 ? items[0] : html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`}</dd>`)}</dl>`}
     </section>`;
   }
@@ -259,7 +268,7 @@ class Conversation extends Pane {
   #change(change) {
     const { t } = desk;
     const who = change.by === "agent" ? (change.assignee?.name ?? change.previous?.name ?? t("somebody")) : t("somebody");
-    const time = change.snoozed_until ? formatTime(change.snoozed_until, desk.language ?? "en") : "";
+    const time = change.snoozed_until ? formatTime(change.snoozed_until, desk.language) : "";
     const reason = change.reason && change.by !== "agent" && change.status === "open" ? reasonText(change.reason) : "";
     let text;
     if (change.before === change.status) {
@@ -299,7 +308,7 @@ class Conversation extends Pane {
       <header>${icon(message.private ? "lock" : bot ? "spark" : "person", 14)}<strong>${this.#authorName(message)}</strong>
         ${message.private ? html`<span class="tag note-tag">${t("private_note")}</span>` : nothing}
         ${bot && kinds.includes(message.kind) ? html`<span class="tag">${t(`kind_${message.kind}`)}</span>` : message.ai ? html`<span class="tag">${t("ai_answer")}</span>` : nothing}
-        <time datetime=${message.created_at} title=${new Date(message.created_at).toLocaleString(localeOf(desk.language ?? "en"))}>${clockOf(message.created_at)}</time>
+        <time datetime=${message.created_at} title=${new Date(message.created_at).toLocaleString(localeOf(desk.language))}>${clockOf(message.created_at)}</time>
       </header>
       ${message.text ? html`<div class="bubble" lang=${message.language === "zh" ? "zh-CN" : message.language === "en" ? "en" : nothing}>${bot ? html`<answer-text .message=${message}></answer-text>` : html`<p class="plain">${message.text}</p>`}</div>` : nothing}
       ${message.parts.map((part) => this.#part(part))}
@@ -328,8 +337,8 @@ class Conversation extends Pane {
     return html`<div class="part ${part.kind}">
       ${part.state === "refused" ? html`<p class="media-note refused">${icon("alert", 18)}<span>${part.name || t(part.kind === "image" ? "picture" : part.kind === "audio" ? "voice" : "document")}: ${t("refused")}${part.error?.message ? html`<span class="muted">${part.error.message}</span>` : nothing}</span></p>` : nothing}
       ${part.state === "received" && !part.url ? html`<p class="media-note busy">${icon("clock", 18)}${part.name} ${t(part.kind === "audio" ? "processing_audio" : "processing")}</p>` : nothing}
-      ${part.url && part.kind === "image" ? html`<picture-view .part=${part}></picture-view>` : nothing}
-      ${part.url && part.kind === "audio" ? html`<sound-view .part=${part}></sound-view>` : nothing}
+      ${part.url && part.kind === "image" ? html`<picture-view .file=${part}></picture-view>` : nothing}
+      ${part.url && part.kind === "audio" ? html`<sound-view .file=${part}></sound-view>` : nothing}
       ${part.url && part.kind === "document" ? html`<a class="file" href=${part.url} target="_blank" rel="noopener">${icon("document", 22)}<span>${part.name || t("document")}</span>${icon("external", 15)}<span class="visually-hidden">${t("open_file")}</span></a>` : nothing}
       ${part.artifacts.length ? html`<div class="artifacts">${repeat(part.artifacts, (artifact) => artifact.id, (artifact) => html`<artifact-view .artifact=${artifact}></artifact-view>`)}</div>` : nothing}
     </div>`;

@@ -58,6 +58,9 @@ export { kept };
 const wholeInbox = () => ({ status: "open", mine: false, unassigned: false, unread: false, language: "", q: "" });
 
 export class Desk extends EventTarget {
+  /** @type {import("../shared/i18n.js").Language} */
+  language = detectLanguage(kept.get("language") || navigator.language);
+  t = translator(this.language);
   /** undefined: not yet known, null: nobody is signed in. @type {Session | null | undefined} */
   session;
   /** @type {Summary[]} */
@@ -104,7 +107,7 @@ export class Desk extends EventTarget {
     });
     this.sound = kept.get("sound", "on") === "on";
     this.shortcuts = kept.get("shortcuts", "on") === "on";
-    this.setLanguage(detectLanguage(kept.get("language") || null));
+    this.setLanguage(this.language);
     const theme = kept.get("theme");
     if (theme) document.documentElement.dataset.theme = theme;
   }
@@ -132,7 +135,7 @@ export class Desk extends EventTarget {
 
   switchLanguage() {
     this.setLanguage(this.language === "zh" ? "en" : "zh");
-    kept.set("language", /** @type {string} */ (this.language));
+    kept.set("language", this.language);
   }
 
   get dark() {
@@ -355,8 +358,8 @@ export class Desk extends EventTarget {
   }
 
   #title() {
-    const count = this.waiting?.size ?? 0;
-    document.title = `${count ? `(${count}) ` : ""}${this.t?.("console")} · Duomo`;
+    const count = this.waiting.size;
+    document.title = `${count ? `(${count}) ` : ""}${this.t("console")} · Duomo`;
   }
 
   /** @param {string | undefined} id */
@@ -367,6 +370,11 @@ export class Desk extends EventTarget {
       this.#refresh = 0;
       void this.loadInbox();
     }, 150);
+  }
+
+  /** Article ids are paths. @param {string} id */
+  articlePath(id) {
+    return id.split("/").map(encodeURIComponent).join("/");
   }
 
   /** @param {Summary} item */

@@ -13,7 +13,7 @@ class Details extends Pane {
     const summary = thread?.summary;
     if (!thread || !summary) return html`<aside class="details" aria-label=${t("details")}></aside>`;
     const name = desk.nameOf(summary);
-    const language = desk.language ?? "en";
+    const language = desk.language;
     return html`<aside class="details" aria-label=${t("details")}>
       <header class="details-head"><a class="icon-button not-wide" href="#/inbox/${thread.id}" aria-label=${t("back")} title=${t("back")}>${icon("back")}</a><h2>${t("details")}</h2></header>
       <div class="details-body" tabindex="0" role="group" aria-label=${t("details")}>
@@ -50,7 +50,7 @@ class Details extends Pane {
     const others = parts.filter((part) => part.kind !== "image");
     return html`<section class="all-files"><h3>${t("files")}</h3>
       ${parts.length ? nothing : html`<p class="muted">${t("no_files")}</p>`}
-      ${pictures.length ? html`<div class="gallery">${pictures.map((part) => html`<picture-view .part=${part}></picture-view>`)}</div>` : nothing}
+      ${pictures.length ? html`<div class="gallery">${pictures.map((part) => html`<picture-view .file=${part}></picture-view>`)}</div>` : nothing}
       ${others.length ? html`<ul>${others.map((part) => html`<li><a href=${part.url} target="_blank" rel="noopener">${icon(part.kind === "audio" ? "mic" : "document", 16)}<span>${part.name || t(part.kind === "audio" ? "voice" : "document")}</span></a></li>`)}</ul>` : nothing}
     </section>`;
   }

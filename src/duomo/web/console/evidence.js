@@ -92,7 +92,7 @@ class ArtifactView extends Pane {
     if (artifact.kind === "picture_kind") return html`<p class="artifact-text">${word(`kind_${artifact.text}`, artifact.text)}</p>`;
     const segments = this.#segments(artifact);
     const long = artifact.text.length > LONG && !this.whole;
-    return html`<p class="artifact-text">${segments ?? (long ? `${artifact.text.slice(0, LONG)}…` : artifact.text)}
+    return html`<p class="artifact-text"><span class="said">${segments ?? (long ? `${artifact.text.slice(0, LONG)}…` : artifact.text)}</span>
       ${artifact.text.length > LONG && !segments ? html`<button class="link" type="button" aria-expanded=${this.whole ? "true" : "false"} @click=${() => (this.whole = !this.whole)}>${t(this.whole ? "show_less" : "show_all")}</button>` : nothing}
       <button class="icon-button small edit" type="button" aria-label=${t("edit_artifact")} title=${t("edit_artifact")} @click=${() => this.#edit()}>${icon("edit", 15)}</button></p>`;
   }
@@ -134,47 +134,43 @@ customElements.define("artifact-view", ArtifactView);
 /** @param {number} ms */
 const formatMs = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms)} ms`);
 
-/** @typedef {{name: string, value: number, needed: number | null}} Measure */
 /** @typedef {{id: string, title: string, text: string, score: number, signals: [string, number][]}} Candidate */
 
-/**
- * A bot's decision, sorted for reading. Names follow support/policy.py; what is absent is left out.
- * @param {Message} message
- * @returns {{outcome: string, reason: string, measures: Measure[], candidates: Candidate[], models: [string, string][], timings: [string, number][]}}
- */
-export function readDecision(message) {
-  const decision = message.decision ?? {};
-  const thresholds = decision.thresholds ?? {};
-  /** @type {Measure[]} */
-  const measures = [];
-  const needed = typeof decision.threshold === "number" ? decision.threshold : null;
-  const best = decision.score ?? decision.probability ?? decision.confidence;
-  if (typeof best === "number") measures.push({ name: "score", value: best, needed });
-  for (const [name, value] of Object.entries(decision.scores ?? {})) {
-    if (typeof value === "number") measures.push({ name, value, needed: typeof thresholds[name] === "number" ? thresholds[name] : null });
-  }
-  const candidates = (decision.candidates ?? decision.passages ?? []).map((/** @type {any} */ one) => ({
-    id: one.article_id ?? "",
-    title: one.title ?? one.article_id ?? one.chunk_id ?? "",
-    text: one.text ?? one.quote ?? "",
-    score: Number(one.score ?? 0),
-    signals: Object.entries(one.signals ?? {}).filter(([, value]) => typeof value === "number"),
-  }));
-  return {
-    outcome: decision.outcome ?? message.kind,
-    reason: decision.reason ?? "",
-    measures,
-    candidates,
-    models: modelsOf(decision.models ?? (decision.model ? { model: decision.model } : {})),
-    timings: Object.entries(decision.timings_ms ?? {}).filter(([, value]) => typeof value === "number"),
-  };
-}
+const NOT_SIGNALS = new Set(["score", "position"]);
+const SMALL_TALK = new Set(["greeting", "thanks", "goodbye", "acknowledged", "who"]);
 
-/** @param {any} models a list of {feature, model, version}, or names with a string or {model, version} @returns {[string, string][]} */
-function modelsOf(models) {
-  /** @type {[string, any][]} */
-  const pairs = Array.isArray(models) ? models.map((one) => [one.feature ?? one.name ?? "", one]) : Object.entries(models);
-  return pairs.map(([name, one]) => [name, typeof one === "string" ? one : [one.model, one.version?.slice?.(0, 12)].filter(Boolean).join(" · ")]);
+/**
+ * A bot's decision, sorted for reading; support/answer.py writes it. What is absent is left out.
+ * @param {Message} message
+ * @returns {{outcome: string, reason: string, searched: string, confidence: number | null, answerFrom: number, clarifyFrom: number, candidates: Candidate[], facts: [string, string][]}}
+ */
+export function readDecision({ decision = {}, kind }) {
+  const candidates = (decision.candidates ?? []).map((/** @type {any} */ one) => ({
+    id: one.article_id ?? "",
+    title: one.title ?? "",
+    text: one.text ?? "",
+    score: Number(one.score ?? 0),
+    signals: Object.entries(one).filter(([name, value]) => typeof value === "number" && !NOT_SIGNALS.has(name)),
+  }));
+  const outcome = decision.outcome ?? kind;
+  /** @type {[string, string][]} */
+  const facts = [];
+  for (const [name, model] of Object.entries(decision.models ?? {})) facts.push([name, typeof model === "string" ? model : [model.model, model.version].filter(Boolean).join(" · ")]);
+  for (const name of ["writer", "llm", "calibration"]) if (decision[name]) facts.push([name, String(decision[name])]);
+  const removed = decision.removed_sentences;
+  if (Array.isArray(removed) ? removed.length : removed) facts.push(["removed_sentences", Array.isArray(removed) ? removed.join(" ") : String(removed)]);
+  const timings = Object.entries(decision.timings_ms ?? {});
+  if (timings.length) facts.push(["timings", timings.map(([name, ms]) => `${name} ${formatMs(Number(ms))}`).join(" · ")]);
+  return {
+    outcome: SMALL_TALK.has(outcome) ? "small_talk" : outcome,
+    reason: decision.reason ?? "",
+    searched: decision.searched ?? "",
+    confidence: typeof decision.confidence === "number" ? decision.confidence : null,
+    answerFrom: Number(decision.answer_from ?? 0),
+    clarifyFrom: Number(decision.clarify_from ?? 0),
+    candidates,
+    facts,
+  };
 }
 
 /** Readable in ten seconds: the verdict, the score against what was needed, the passages; all the rest on demand. */
@@ -191,50 +187,58 @@ class WhyView extends Pane {
     const { t } = desk;
     if (!this.message) return nothing;
     const why = readDecision(this.message);
-    const cited = new Set(this.message.citations.map((citation) => citation.article_id));
-    const top = Math.max(1, ...why.candidates.map((candidate) => candidate.score));
-    const shown = why.candidates.slice(0, 4);
     return html`<div class="why">
-      <p class="verdict">${icon(why.outcome === "answer" ? "check" : why.outcome === "handoff" ? "person" : "info", 16)}
+      <p class="verdict">${icon(VERDICT_ICONS[/** @type {keyof typeof VERDICT_ICONS} */ (why.outcome)] ?? "info", 16)}
         <strong>${word(`why_${why.outcome}`, t("why_other"))}</strong>${why.reason ? html`<span>${reasonText(why.reason)}</span>` : nothing}</p>
-      ${why.measures.map((measure) => this.#measure(measure))}
-      ${shown.length ? html`<h4>${t("candidates")}${shown.length < why.candidates.length ? html` <span class="muted">${t("top_candidates", { n: shown.length, total: why.candidates.length })}</span>` : nothing}</h4>
-        <ol class="candidates">${shown.map((candidate) => html`<li>
-          <div class="candidate-head">
-            ${candidate.id ? html`<button class="link" type="button" @click=${() => desk.openArticle(candidate.id, candidate.text, candidate.title)}>${candidate.title}</button>` : html`<span>${candidate.title}</span>`}
-            ${cited.has(candidate.id) ? html`<span class="tag">${t("used")}</span>` : nothing}
-            <span class="number">${candidate.score.toFixed(2)}</span></div>
-          ${bar(candidate.score / top, null, "")}
-          ${candidate.text ? html`<p class="candidate-text">${candidate.text}</p>` : nothing}
-          ${candidate.signals.length ? html`<p class="signals">${candidate.signals.map(([name, value]) => html`<span>${name} ${value.toFixed(2)}</span>`)}</p>` : nothing}
-        </li>`)}</ol>` : nothing}
-      <dl class="facts">
-        ${why.models.length ? html`<dt>${t("models_used")}</dt><dd>${why.models.map(([name, model]) => html`<div>${name ? `${name}: ` : ""}${model}</div>`)}</dd>` : nothing}
-        ${why.timings.length ? html`<dt>${t("timings")}</dt><dd>${why.timings.map(([name, ms]) => `${name} ${formatMs(ms)}`).join(" · ")}</dd>` : nothing}
-      </dl>
+      ${this.#confidence(why)} ${this.#candidates(why.candidates)}
+      ${why.searched || why.facts.length ? html`<dl class="facts">
+        ${why.searched ? html`<dt>${t("query")}</dt><dd>${why.searched}</dd>` : nothing}
+        ${why.facts.map(([name, value]) => html`<dt>${word(`fact_${name}`, name)}</dt><dd>${value}</dd>`)}</dl>` : nothing}
       <details class="json"><summary>${t("whole_decision")}</summary><pre tabindex="0">${JSON.stringify(this.message.decision, null, 2)}</pre></details>
     </div>`;
   }
 
-  /** @param {Measure} measure */
-  #measure({ name, value, needed }) {
+  /** How sure it was, against what an answer and a question back need. @param {ReturnType<typeof readDecision>} why */
+  #confidence({ confidence, answerFrom, clarifyFrom }) {
     const { t } = desk;
-    const enough = needed === null ? null : value >= needed;
-    const scale = Math.max(1, value, needed ?? 0);
+    if (confidence === null) return nothing;
+    const enough = answerFrom > 0 ? confidence >= answerFrom : null;
+    const ticks = [clarifyFrom, answerFrom].filter((tick) => tick > 0 && tick < 1);
     return html`<div class="measure">
-      <span class="measure-name">${word(name, name)}</span>
-      ${bar(value / scale, needed === null ? null : needed / scale, enough === null ? "" : enough ? "enough" : "short")}
-      <span class="number">${value.toFixed(2)}</span>
-      ${needed === null ? nothing : html`<span class="needed ${enough ? "enough" : "short"}">${t("threshold", { value: needed.toFixed(2) })} · ${t(enough ? "above" : "below")}</span>`}
+      <span class="measure-name">${t("score")}</span>
+      ${bar(confidence, ticks, enough === null ? "" : enough ? "enough" : "short")}
+      <span class="number">${confidence.toFixed(2)}</span>
+      ${enough === null ? nothing : html`<span class="needed ${enough ? "enough" : "short"}">${t(enough ? "above" : confidence >= clarifyFrom && clarifyFrom > 0 ? "between" : "below", { answer: answerFrom.toFixed(2), clarify: clarifyFrom.toFixed(2) })}</span>`}
     </div>`;
+  }
+
+  /** @param {Candidate[]} candidates */
+  #candidates(candidates) {
+    const { t } = desk;
+    if (!candidates.length) return nothing;
+    const shown = candidates.slice(0, 4);
+    const cited = new Set((this.message?.citations ?? []).flatMap((citation) => [citation.article_id, citation.title]));
+    const top = Math.max(Number.EPSILON, ...candidates.map((candidate) => candidate.score));
+    return html`<h4>${t("candidates")}${shown.length < candidates.length ? html` <span class="muted">${t("top_candidates", { n: shown.length, total: candidates.length })}</span>` : nothing}</h4>
+      <ol class="candidates">${shown.map((candidate) => html`<li>
+        <div class="candidate-head">
+          ${candidate.id ? html`<button class="link" type="button" @click=${() => desk.openArticle(candidate.id, candidate.text, candidate.title)}>${candidate.title}</button>` : html`<span>${candidate.title}</span>`}
+          ${cited.has(candidate.id) || cited.has(candidate.title) ? html`<span class="tag">${t("used")}</span>` : nothing}
+          <span class="number">${candidate.score.toFixed(candidate.score < 0.1 ? 3 : 2)}</span></div>
+        ${bar(candidate.score / top, [], "")}
+        ${candidate.text ? html`<p class="candidate-text">${candidate.text}</p>` : nothing}
+        ${candidate.signals.length ? html`<p class="signals">${candidate.signals.map(([name, value]) => html`<span>${name} ${value.toFixed(2)}</span>`)}</p>` : nothing}
+      </li>`)}</ol>`;
   }
 }
 customElements.define("why-view", WhyView);
 
-/** @param {number} share [0, 1] @param {number | null} tick where the threshold stands @param {string} tone */
-function bar(share, tick, tone) {
+const VERDICT_ICONS = /** @type {const} */ ({ answer: "check", handoff: "person", emergency: "alert", clarify: "help", small_talk: "chat" });
+
+/** @param {number} share [0, 1] @param {number[]} ticks where the thresholds stand @param {string} tone */
+function bar(share, ticks, tone) {
   return html`<span class="bar ${tone}" aria-hidden="true"><i style=${styleMap({ width: `${Math.max(0, Math.min(1, share)) * 100}%` })}></i>
-    ${tick === null ? nothing : html`<b style=${styleMap({ left: `${tick * 100}%` })}></b>`}</span>`;
+    ${ticks.map((tick) => html`<b style=${styleMap({ left: `${tick * 100}%` })}></b>`)}</span>`;
 }
 
 /** A reason's code in words, or the sentence it already is. @param {string} reason */

@@ -11,7 +11,7 @@ const MEDIA = /** @type {const} */ ({ image: "image", audio: "mic", document: "d
 const PATIENCE = 2 * 60; // seconds until waiting turns amber, and then red
 const TOO_LONG = 10 * 60;
 
-/** "42 s", "7 min", "2 h 5 min". @param {number} seconds @param {"zh" | "en" | undefined} language */
+/** "42 s", "7 min", "2 h 5 min". @param {number} seconds @param {"zh" | "en"} language */
 export function formatWait(seconds, language) {
   const whole = Math.max(0, Math.floor(seconds));
   const [minutes, hours, days] = [Math.floor(whole / 60), Math.floor(whole / 3600), Math.floor(whole / 86400)];
@@ -171,7 +171,7 @@ class Inbox extends Pane {
       ${avatar(name, item.contact.id)}
       <span class="row-main">
         <span class="row-line"><strong class="name">${name}</strong>
-          ${item.waiting_since ? html`<waiting-time .since=${item.waiting_since}></waiting-time>` : html`<time class="muted" datetime=${item.updated_at}>${formatTime(last?.created_at ?? item.updated_at, desk.language ?? "en")}</time>`}
+          ${item.waiting_since ? html`<waiting-time .since=${item.waiting_since}></waiting-time>` : html`<time class="muted" datetime=${item.updated_at}>${formatTime(last?.created_at ?? item.updated_at, desk.language)}</time>`}
         </span>
         <span class="row-line"><span class="snippet">${found ? marked(found.snippet, desk.filter.q.trim()) : this.#snippet(item)}</span>
           ${item.unread ? html`<span class="badge"><span aria-hidden="true">${item.unread > 99 ? "99+" : item.unread}</span><span class="visually-hidden">${t("unread_count", { n: item.unread })}</span></span>` : nothing}
@@ -198,7 +198,7 @@ class Inbox extends Pane {
     if (!mixed && !item.media.length && !item.assignee && !item.snoozed_until && !item.csat) return nothing;
     return html`<span class="row-marks">
       ${mixed ? html`<span class="status ${item.status}">${t(`status_${item.status}`)}</span>` : nothing}
-      ${item.snoozed_until ? html`<span class="muted">${icon("pause_clock", 13)}${t("snoozed_until", { time: formatTime(item.snoozed_until, desk.language ?? "en") })}</span>` : nothing}
+      ${item.snoozed_until ? html`<span class="muted">${icon("pause_clock", 13)}${t("snoozed_until", { time: formatTime(item.snoozed_until, desk.language) })}</span>` : nothing}
       ${item.media.map((kind) => html`<span class="medium" role="img" aria-label=${t(`has_${kind}`)} title=${t(`has_${kind}`)}>${icon(MEDIA[/** @type {keyof typeof MEDIA} */ (kind)] ?? "document", 14)}</span>`)}
       ${item.csat ? html`<span class="medium" role="img" aria-label="${t("csat")}: ${t("csat_score", { n: item.csat.score })}">${icon("star", 13)}${item.csat.score}</span>` : nothing}
       ${item.assignee ? html`<span class="owner">${item.assignee.id === desk.me?.id ? t("you") : item.assignee.name}</span>` : nothing}

@@ -106,7 +106,7 @@ class Knowledge extends Pane {
     this.doomed = null;
     if (!doomed) return;
     try {
-      await desk.api.delete(`agent/knowledge/${doomed.id}`);
+      await desk.api.delete(`agent/knowledge/${desk.articlePath(doomed.id)}`);
     } catch (error) {
       desk.report(error);
     }
@@ -165,7 +165,7 @@ class Knowledge extends Pane {
       <tbody>${repeat(this.items, (item) => item.id, (item) => html`<tr>
         <td><button class="link title" type="button" aria-label=${t("preview", { title: item.title })} @click=${() => desk.openArticle(item.id, "", item.title)}>${item.title}</button><span class="uri">${item.uri}</span></td>
         <td>${t(`language_${item.language}`)}</td><td class="num">${item.chunks}</td><td class="num">${item.pictures || "–"}</td>
-        <td><time datetime=${item.updated_at}>${formatTime(item.updated_at, desk.language ?? "en")}</time></td>
+        <td><time datetime=${item.updated_at}>${formatTime(item.updated_at, desk.language)}</time></td>
         <td><button class="icon-button small" type="button" aria-label=${t("delete_article", { title: item.title })} title=${t("delete")} @click=${() => (this.doomed = item)}>${icon("trash", 17)}</button></td>
       </tr>`)}</tbody></table>
       ${this.cursor ? html`<button class="button quiet wide" type="button" @click=${() => this.#load(true)}>${t("more")}</button>` : nothing}`;
@@ -199,7 +199,7 @@ class ArticleSheet extends Pane {
   /** @param {{id: string, quote: string}} asked @param {string} wanted */
   async #load({ id, quote }, wanted) {
     try {
-      const article = await desk.api.get(`articles/${id}`);
+      const article = await desk.api.get(`articles/${desk.articlePath(id)}`);
       const root = await renderMarkdown(article.text, { origin: location.origin });
       if (this.shown !== wanted) return;
       if (root.querySelector("h1")?.textContent?.trim() === article.title) root.querySelector("h1")?.remove();

@@ -19,37 +19,37 @@ function recognised(part) {
 
 /** A picture in a message; pressing it opens it large. */
 class PictureView extends Pane {
-  static properties = { part: { attribute: false }, open: { state: true }, broken: { state: true } };
+  static properties = { file: { attribute: false }, open: { state: true }, broken: { state: true } };
 
   constructor() {
     super();
     /** @type {Part | null} */
-    this.part = null;
+    this.file = null;
     this.open = false;
     this.broken = false;
   }
 
   render() {
-    const { part } = this;
+    const part = this.file;
     if (!part?.url) return nothing;
     const name = part.name || desk.t("picture");
     if (this.broken) return html`<p class="media-note">${icon("image", 18)}${desk.t("picture.failed")}</p>`;
     return html`<button class="thumb" type="button" aria-label=${desk.t("enlarge", { name })} @click=${() => (this.open = true)}>
         <img src=${part.url} alt=${name} width=${part.width ?? nothing} height=${part.height ?? nothing} loading="lazy" @error=${() => (this.broken = true)} />
       </button>
-      ${this.open ? html`<picture-stage .part=${part} @done=${() => (this.open = false)}></picture-stage>` : nothing}`;
+      ${this.open ? html`<picture-stage .file=${part} @done=${() => (this.open = false)}></picture-stage>` : nothing}`;
   }
 }
 customElements.define("picture-view", PictureView);
 
 /** One picture over the whole page: zoom by button, wheel, keys and double click; drag to move; recognised text on top. */
 class PictureStage extends Pane {
-  static properties = { part: { attribute: false }, zoom: { state: true }, boxes: { state: true }, x: { state: true }, y: { state: true } };
+  static properties = { file: { attribute: false }, zoom: { state: true }, boxes: { state: true }, x: { state: true }, y: { state: true } };
 
   constructor() {
     super();
     /** @type {Part | null} */
-    this.part = null;
+    this.file = null;
     this.zoom = 1; // 1: fits the window
     this.x = this.y = 0; // pixels the picture is moved by
     this.boxes = true;
@@ -89,7 +89,7 @@ class PictureStage extends Pane {
 
   render() {
     const { t } = desk;
-    const { part } = this;
+    const part = this.file;
     if (!part?.url) return nothing;
     const { lines, size } = recognised(part);
     const drawn = this.boxes && lines.length > 0 && size;
@@ -120,12 +120,12 @@ const SPEEDS = [1, 1.5, 2];
 
 /** A recording: the shared player with the waveform of the sound itself, and a faster playback. */
 class SoundView extends Pane {
-  static properties = { part: { attribute: false }, peaks: { state: true }, speed: { state: true } };
+  static properties = { file: { attribute: false }, peaks: { state: true }, speed: { state: true } };
 
   constructor() {
     super();
     /** @type {Part | null} */
-    this.part = null;
+    this.file = null;
     /** @type {number[] | null} */
     this.peaks = null;
     this.speed = 1;
@@ -136,9 +136,9 @@ class SoundView extends Pane {
   }
 
   async #draw() {
-    if (!this.part?.url) return;
+    if (!this.file?.url) return;
     try {
-      const bytes = await (await fetch(this.part.url)).arrayBuffer();
+      const bytes = await (await fetch(this.file.url)).arrayBuffer();
       const sound = await new OfflineAudioContext(1, 1, 16_000).decodeAudioData(bytes);
       this.peaks = peaksOf(sound.getChannelData(0), 56);
     } catch {
@@ -152,9 +152,9 @@ class SoundView extends Pane {
   }
 
   render() {
-    if (!this.part?.url) return nothing;
+    if (!this.file?.url) return nothing;
     return html`<div class="sound">
-      <duomo-audio .src=${this.part.url} .duration=${this.part.duration_s ?? 0} .peaks=${this.peaks} .speed=${this.speed} .language=${desk.language}></duomo-audio>
+      <duomo-audio .src=${this.file.url} .duration=${this.file.duration_s ?? 0} .peaks=${this.peaks} .speed=${this.speed} .language=${desk.language}></duomo-audio>
       <button class="speed" type="button" aria-label=${desk.t("speed", { n: this.speed })}
         @click=${() => (this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length])}>${this.speed}×</button>
     </div>`;
