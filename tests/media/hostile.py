@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from duomo.errors import Conflict, TooLarge
 from duomo.media.sandbox import Reply
@@ -92,9 +93,9 @@ def talk_nonsense(data: bytes) -> Reply:
 def look_around(data: bytes, *, secret: str, target: int) -> Reply:
     """Try what an intruder would; report what was possible."""
     attempts: dict[str, Callable[[], object]] = {
-        "read a file": lambda: open(secret, "rb").read(),
-        "write a file": lambda: open("/tmp/duomo-escaped", "wb"),
-        "read another process": lambda: open(f"/proc/{target}/environ", "rb").read(),
+        "read a file": lambda: Path(secret).read_bytes(),
+        "write a file": lambda: Path(secret).with_name("escaped").write_bytes(b""),
+        "read another process": lambda: Path(f"/proc/{target}/environ").read_bytes(),
         "open a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
         "start a program": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
         "fork": _fork,

@@ -163,8 +163,8 @@ def active_pdf() -> bytes:
     script = b"<</S/JavaScript/JS(app.alert\\(1\\))>>"
     return pdf(
         [
-            b"<</Type/Catalog/Pages 2 0 R/OpenAction%s/Names<</JavaScript<</Names[(a)%s]>>/EmbeddedFiles<</Names[(x.exe)"
-            b"<</Type/Filespec/F(x.exe)/EF<</F 6 0 R>>>>]>>>>/AcroForm<</Fields[7 0 R]/DA(/F1 12 Tf)>>>>"
+            b"<</Type/Catalog/Pages 2 0 R/OpenAction%s/Names<</JavaScript<</Names[(a)%s]>>/EmbeddedFiles<</Names"
+            b"[(x.exe)<</Type/Filespec/F(x.exe)/EF<</F 6 0 R>>>>]>>>>/AcroForm<</Fields[7 0 R]/DA(/F1 12 Tf)>>>>"
             % (script, script),
             b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
             b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>"
@@ -203,10 +203,9 @@ def word() -> bytes:
     document.add_paragraph("Unused", style="List Bullet")
     document.add_paragraph("With the receipt", style="List Bullet")
     table = document.add_table(rows=2, cols=2)
-    for cell, text in zip(
-        (cell for row in table.rows for cell in row.cells), ["Country", "Fee", "China", "0"], strict=True
-    ):
-        cell.text = text
+    for row, texts in zip(table.rows, [("Country", "Fee"), ("China", "0")], strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
     document.add_picture(io.BytesIO(saved(halves(), "PNG")))
     out = io.BytesIO()
     document.save(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 
@@ -102,10 +103,8 @@ def test_an_empty_file_is_called_empty() -> None:
 
 @given(st.binary(min_size=1, max_size=4096))
 def test_any_bytes_at_all_are_recognised_or_refused(data: bytes) -> None:
-    try:
-        sniff(data)
-    except MediaError as error:
-        assert error.code == "unsupported_type"
+    with contextlib.suppress(MediaError):
+        assert sniff(data).kind in ("image", "audio", "document")
 
 
 @pytest.mark.parametrize(

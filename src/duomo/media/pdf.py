@@ -155,6 +155,7 @@ class _Line:
     right: float
     bottom: float
     top: float
+    in_margin: bool  # in the upper or lower eighth of the page
 
 
 def _texts(document: Any, max_characters: int) -> list[str]:
@@ -190,7 +191,7 @@ def extract(data: bytes, *, max_pages: int, max_characters: int) -> Reply:
             if sum(len(line.text) for line in lines) < FEWEST_CHARACTERS:
                 blocks.append(Block("picture", page=number, picture=_page_image(page, 200), whole_page=True))
                 continue
-            kept = [line for line in lines if _masked(line.text) not in running]
+            kept = [line for line in lines if not (line.in_margin and _masked(line.text) in running)]
             blocks += _blocks(kept, page=number, body=body)
             blocks += _pictures(page, number=number, seen=seen)
         title = str(document.get_metadata_value("Title") or "").strip()
@@ -203,6 +204,8 @@ FEWEST_CHARACTERS = 8  # on a page; with fewer it is a scan, perhaps with a page
 
 
 def _lines(page: Any) -> list[_Line]:
+    _, lowest, _, highest = page.get_cropbox()
+    eighth = (highest - lowest) / 8
     with contextlib.closing(page.get_textpage()) as textpage:
         count = textpage.count_chars()
         lines: list[_Line] = []
@@ -213,14 +216,14 @@ def _lines(page: Any) -> list[_Line]:
             if code not in (10, 13):
                 at.append(index)
             elif at:
-                line = _line(textpage, at, box)
+                line = _line(textpage, at, box, lower=lowest + eighth, upper=highest - eighth)
                 if line is not None:
                     lines.append(line)
                 at = []
     return lines
 
 
-def _line(textpage: Any, at: Sequence[int], box: Sequence[Any]) -> _Line | None:
+def _line(textpage: Any, at: Sequence[int], box: Sequence[Any], *, lower: float, upper: float) -> _Line | None:
     characters = []
     edges: list[tuple[float, float, float, float]] = []
     size, weight = 0.0, 0
@@ -241,8 +244,17 @@ def _line(textpage: Any, at: Sequence[int], box: Sequence[Any]) -> _Line | None:
     if not text or not edges:
         return None
     lefts, rights, bottoms, tops = zip(*edges, strict=True)
-    tall = max(tops) - min(bottoms)
-    return _Line(text, size if size > 1 else tall, weight >= 600, min(lefts), max(rights), min(bottoms), max(tops))
+    bottom, top = min(bottoms), max(tops)
+    return _Line(
+        text=text,
+        size=size if size > 1 else top - bottom,
+        bold=weight >= 600,
+        left=min(lefts),
+        right=max(rights),
+        bottom=bottom,
+        top=top,
+        in_margin=top < lower or bottom > upper,
+    )
 
 
 def _masked(text: str) -> str:
@@ -250,11 +262,11 @@ def _masked(text: str) -> str:
 
 
 def _running_titles(pages: Sequence[Sequence[_Line]]) -> set[str]:
-    """Headers and footers: the same first or last lines, page numbers aside, on most of at least three pages."""
+    """Headers and footers: the same line, page numbers aside, in the margins of most of at least three pages."""
     if len(pages) < 3:
         return set()
-    ends = Counter(text for lines in pages for text in {_masked(line.text) for line in [*lines[:2], *lines[-2:]]})
-    return {text for text, count in ends.items() if count > len(pages) / 2}
+    margins = Counter(text for lines in pages for text in {_masked(line.text) for line in lines if line.in_margin})
+    return {text for text, count in margins.items() if count > len(pages) / 2}
 
 
 def _body_size(pages: Sequence[Sequence[_Line]]) -> float:

@@ -35,8 +35,9 @@ def normalise(text: str) -> str:
 # --- tokens for full-text search
 
 _APOSTROPHE = re.compile(r"['’](?:s\b)?")
-_WORD = re.compile(r"[^\W_]+(?:[-_.+/&][^\W_]+)*")
-_PIECE = re.compile(f"[{CJK}]+|[^\\W_{CJK}]+")
+_LATIN = f"[^\\W_{CJK}]+"  # letters and digits of every other script
+_WORD = re.compile(f"[{CJK}]+|{_LATIN}(?:[-_.+/&]{_LATIN})*")
+_PIECE = re.compile(_LATIN)
 _LETTERS_DIGITS = re.compile(r"[a-z]+|\d+")
 
 
@@ -49,17 +50,17 @@ def tokens(text: str) -> list[str]:
       so that "X2 Pro", "X2-Pro" and "x2pro" meet.
     """
     found: list[str] = []
-    for match in _WORD.finditer(_APOSTROPHE.sub("", normalise(text).lower())):
-        word = match[0]
+    for word in _WORD.findall(_APOSTROPHE.sub("", normalise(text).lower())):
+        if _CJK_RUN.fullmatch(word):
+            found += _bigrams(word)
+            continue
         pieces = _PIECE.findall(word)
-        for piece in pieces:
-            found += _bigrams(piece) if _CJK_RUN.fullmatch(piece) else [stem(piece)]
-        latin = "".join(piece for piece in pieces if not _CJK_RUN.fullmatch(piece))
-        if len(pieces) > 1 and not _CJK_RUN.search(word):
-            found.append(latin)
+        found += [stem(piece) for piece in pieces]
+        if len(pieces) > 1:
+            found.append("".join(pieces))
         for piece in pieces:
             parts = _LETTERS_DIGITS.findall(piece)
-            if len(parts) > 1 and not _CJK_RUN.fullmatch(piece) and any(part.isdigit() for part in parts):
+            if len(parts) > 1:
                 found += parts
     return found
 

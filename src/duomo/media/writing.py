@@ -197,7 +197,7 @@ def _html_blocks(parent: Tag) -> Iterator[Block]:
     loose: list[str] = []
 
     def paragraph() -> Iterator[Block]:
-        text = _squeezed(" ".join(loose))
+        text = _squeezed("".join(loose))
         loose.clear()
         if text:
             yield Block("paragraph", text)
@@ -255,7 +255,7 @@ def _list_items(tag: Tag, *, depth: int) -> Iterator[str]:
         own = [str(child) if not isinstance(child, Tag) else _own_text(child)
                for child in item.children if not (isinstance(child, Tag) and child.name in ("ul", "ol"))]  # fmt: skip
         mark = f"{number}. " if tag.name == "ol" else "- "
-        if text := _squeezed(" ".join(own)):
+        if text := _squeezed("".join(own)):
             yield "  " * min(depth, 8) + mark + text.replace("\n", " ")
         for inner in item.find_all(["ul", "ol"], recursive=False):
             yield from _list_items(inner, depth=depth + 1)
