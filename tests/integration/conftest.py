@@ -1,0 +1,64 @@
+"""The whole service as `duomo run` starts it, with a few articles of the demo shop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from duomo.demo import SCENARIO
+from duomo.service import Service
+from tests.conftest import reachable
+
+
+@dataclass(frozen=True)
+class Running:
+    service: Service
+    url: str
+    dsn: str
+    home: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def duomo(home: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "duomo.cli", *map(str, arguments), "--home", str(home)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = reachable(tmp_path_factory.mktemp("service"))
+    articles = home / "articles"
+    for language in ("zh", "en"):
+        (articles / language).mkdir(parents=True)
+        for file in sorted((SCENARIO / "articles" / language).glob("*.md"))[:8]:
+            shutil.copy(file, articles / language)
+    ingested = duomo(home, "ingest", articles)
+    assert ingested.returncode == 0, ingested.stderr
+    port = free_port()
+    environment = {**os.environ, "DUOMO_HOME": str(home), "DUOMO_PORT": str(port)}
+    environment |= {f"DUOMO_{name}_PER_MINUTE": "100000" for name in ("VISITORS", "MESSAGES", "UPLOADS")}
+    service = Service(home, environment=environment, database_url=None)
+    with service.running(say=print) as dsn:
+        yield Running(service, f"http://127.0.0.1:{port}", dsn, home)
+
+
+@pytest.fixture
+async def http(running: Running) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+        yield client
