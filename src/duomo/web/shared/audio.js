@@ -1,14 +1,15 @@
 // @ts-check
-import { css, html, LitElement, nothing } from "../vendor/lit.js";
+import { css, html, LitElement } from "../vendor/lit.js";
 import { formatDuration, translator } from "./i18n.js";
 import { icon } from "./icons.js";
 
-/** A voice note with play, position and time. Attributes: src, duration (seconds), language; property: peaks. */
+/** A voice note with play, position and time. Attributes: src, duration (seconds), language, speed; property: peaks. */
 export class DuomoAudio extends LitElement {
   static properties = {
     src: {},
     duration: { type: Number },
     language: {},
+    speed: { type: Number },
     peaks: { attribute: false },
     playing: { state: true },
     position: { state: true },
@@ -41,6 +42,7 @@ export class DuomoAudio extends LitElement {
     this.language = "en";
     /** @type {number[] | null} */
     this.peaks = null;
+    this.speed = 1; // of playback, 1 is natural
     this.playing = false;
     this.position = 0;
     this.failed = false;
@@ -55,6 +57,7 @@ export class DuomoAudio extends LitElement {
 
   /** @param {Map<PropertyKey, unknown>} changed */
   willUpdate(changed) {
+    if (this.sound) this.sound.playbackRate = this.speed;
     if (!changed.has("src") || changed.get("src") === undefined) return;
     // A renewed address of the same recording must not stop it while it plays.
     if (this.playing) return;
@@ -66,6 +69,7 @@ export class DuomoAudio extends LitElement {
   #load() {
     const sound = new Audio(this.src);
     sound.preload = "auto";
+    sound.defaultPlaybackRate = sound.playbackRate = this.speed;
     const follow = () => {
       this.position = sound.currentTime;
       if (!sound.paused) requestAnimationFrame(follow);
@@ -101,6 +105,15 @@ export class DuomoAudio extends LitElement {
       });
   };
 
+  /** @param {number} seconds */
+  playFrom(seconds) {
+    const sound = this.sound ?? this.#load();
+    sound.currentTime = seconds;
+    sound.play().catch(() => {
+      this.failed = true;
+    });
+  }
+
   /** @param {Event & {target: HTMLInputElement}} event */
   #seek = (event) => {
     const sound = this.sound ?? this.#load();
@@ -129,7 +142,7 @@ export class DuomoAudio extends LitElement {
   #track(share) {
     if (!this.peaks?.length) return html`<span class="rail"><span style="width:${share * 100}%"></span></span>`;
     const played = share * this.peaks.length;
-    return this.peaks.map((peak, i) => html`<span class="bar ${i < played ? "played" : nothing}" style="height:${12 + peak * 88}%"></span>`);
+    return this.peaks.map((peak, i) => html`<span class=${i < played ? "bar played" : "bar"} style="height:${12 + peak * 88}%"></span>`);
   }
 }
 

@@ -6,8 +6,8 @@ export const markdownStyles = css`
   .markdown { overflow-wrap: anywhere; }
   .markdown > :first-child { margin-top: 0; }
   .markdown > :last-child { margin-bottom: 0; }
-  .markdown :is(p, ul, ol, blockquote, .scroll) { margin: 0.6em 0; }
-  .markdown :is(h1, h2, h3, h4, h5, h6) { margin: 1.3em 0 0.5em; font-size: 1.05em; line-height: 1.4; font-weight: 650; }
+  .markdown :where(p, ul, ol, blockquote, .scroll) { margin: 0.6em 0; }
+  .markdown :where(h1, h2, h3, h4, h5, h6) { margin: 1.3em 0 0.5em; font-size: 1.05em; line-height: 1.4; font-weight: 650; }
   .markdown h1 { font-size: 1.2em; }
   .markdown h2 { font-size: 1.12em; }
   .markdown :is(ul, ol) { padding-inline-start: 1.4em; }
@@ -20,7 +20,7 @@ export const markdownStyles = css`
   .markdown blockquote { padding-inline-start: 12px; border-inline-start: 3px solid var(--line); color: var(--ink-2); }
   .markdown img { display: block; max-width: 100%; height: auto; margin: 12px 0; border-radius: var(--radius-s); background: var(--surface-2); }
   .markdown hr { border: 0; border-top: 1px solid var(--line); }
-  .markdown .scroll { overflow-x: auto; border-radius: var(--radius-s); }
+  .markdown .scroll { overflow-x: auto; }
   .markdown .scroll:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; }
   .markdown table { border-collapse: collapse; width: 100%; font-size: 0.94em; }
   .markdown :is(th, td) { padding: 7px 10px; border: 1px solid var(--line); text-align: start; vertical-align: top; }

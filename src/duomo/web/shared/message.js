@@ -388,7 +388,7 @@ export class DuomoMessage extends LitElement {
 
 /** Plain text with its web addresses as links. @param {string} text */
 function linked(text) {
-  return text.split(/(https?:\/\/[^\s<>"'，。；）)]+)/).map((piece, i) => (i % 2 ? html`<a href=${piece} target="_blank" rel="noopener noreferrer nofollow">${piece}</a>` : piece));
+  return text.split(/(https?:\/\/[^\s<>"'，。；）)]*[^\s<>"'，。；）).,;:!?])/).map((piece, i) => (i % 2 ? html`<a href=${piece} target="_blank" rel="noopener noreferrer nofollow">${piece}</a>` : piece));
 }
 
 customElements.get("duomo-message") ?? customElements.define("duomo-message", DuomoMessage);

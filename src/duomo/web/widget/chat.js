@@ -20,7 +20,7 @@ import { controlStyles, panelStyles } from "./styles.js";
 
 const PHONE = "(max-width: 520px)";
 
-/** The launcher and the panel. Methods for the page: open(), close(), ask(text). */
+/** The launcher and the panel. Methods for the page: open(), close(), ask(text), speak(language). */
 export class DuomoChat extends LitElement {
   static properties = {
     opened: { state: true },
@@ -109,7 +109,6 @@ export class DuomoChat extends LitElement {
     if (theme === "light" || theme === "dark") this.dataset.theme = theme;
     else delete this.dataset.theme;
     for (const [name, value] of Object.entries(accentVariables(this.accent, isDark(this)))) this.style.setProperty(name, value);
-    this.lang = localeOf(this.language);
     this.requestUpdate();
   }
 
@@ -171,15 +170,9 @@ export class DuomoChat extends LitElement {
   // ---- the log ----------------------------------------------------------------------------------------------------
 
   #sessionChanged() {
-    const log = this.renderRoot?.querySelector(".log");
-    if (log) this.atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
     if (this.session?.streaming.size) preloadMarkdown().catch(() => {});
     if (this.opened && !document.hidden) this.session?.markRead();
     this.requestUpdate();
-  }
-
-  updated() {
-    if (this.opened && this.atEnd) this.#toEnd();
   }
 
   #toEnd = () => {
@@ -192,16 +185,21 @@ export class DuomoChat extends LitElement {
   #scrolled = () => {
     const log = this.renderRoot.querySelector(".log");
     if (!log) return;
-    this.atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    // Only a move upwards is the customer's wish to stay there; content that grew below is not.
+    if (log.scrollHeight - log.scrollTop - log.clientHeight < 80) this.atEnd = true;
+    else if (log.scrollTop < this.#scrollTop) this.atEnd = false;
+    this.#scrollTop = log.scrollTop;
     if (this.atEnd) this.below = false;
   };
 
+  #scrollTop = 0;
+
   #growth = new ResizeObserver(() => this.atEnd && this.#toEnd());
 
-  /** Content that grows after it was rendered (Markdown, pictures) keeps the end in view. @param {Element | undefined} content */
+  /** Whatever grows (an answer, a picture, the field below) keeps the end in view. @param {Element | undefined} content */
   #watch = (content) => {
     this.#growth.disconnect();
-    if (content) this.#growth.observe(content);
+    for (const one of [content, content?.parentElement]) if (one) this.#growth.observe(one);
   };
 
   /** @param {Message} message */
@@ -230,12 +228,16 @@ export class DuomoChat extends LitElement {
     }
   }
 
+  /** Changes the language, e.g. together with the page's. @param {import("../shared/i18n.js").Language} language */
+  speak(language) {
+    this.language = language;
+    this.session?.kept.set("language", language);
+    this.#attempt(this.session?.speak(language));
+  }
+
   #speakOther = () => {
-    this.language = this.language === "zh" ? "en" : "zh";
-    this.session?.kept.set("language", this.language);
     this.menu = false;
-    this.#dress();
-    this.#attempt(this.session?.speak(this.language));
+    this.speak(this.language === "zh" ? "en" : "zh");
     this.#focus(".menu-button");
   };
 
@@ -340,8 +342,10 @@ export class DuomoChat extends LitElement {
 
   render() {
     if (!this.session) return nothing;
-    return html`${this.opened ? this.#panel() : this.#launcher()}
-      <div class="sr-only" role="status" aria-live="polite">${this.said}</div>`;
+    return html`<div class="root" lang=${localeOf(this.language)}>
+      ${this.opened ? this.#panel() : this.#launcher()}
+      <div class="sr-only" role="status" aria-live="polite">${this.said}</div>
+    </div>`;
   }
 
   #launcher() {
@@ -489,7 +493,7 @@ export class DuomoChat extends LitElement {
 
   #working() {
     const session = this.session;
-    if (!session || session.streaming.size || session.turn.state === "done" || session.status === "open") return nothing;
+    if (!session || session.streaming.size || session.turn.state === "done" || !["", "pending"].includes(session.status)) return nothing;
     const [medium] = session.turn.waiting_for;
     const key = session.turn.state === "waiting" && medium ? `waiting.${medium}` : medium ? `working.${medium}` : "working";
     return html`<div class="working" role="status"><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>${this.t(key)}</div>`;

@@ -188,11 +188,14 @@ export class Session extends EventTarget {
   #receive({ kind, data }) {
     if (kind === "message" || kind === "update") this.#store(data, kind === "message");
     else if (kind === "delta") this.#extend(data);
-    else if (kind === "turn") this.turn = { state: data.state, waiting_for: data.waiting_for ?? [] };
-    else if (kind === "status") {
+    else if (kind === "turn") {
+      this.turn = { state: data.state, waiting_for: data.waiting_for ?? [] };
+      if (data.state === "done") this.streaming.clear(); // an interrupted answer has no final message
+    } else if (kind === "status") {
       this.status = data.status;
       this.assignee = data.assignee ?? null;
-      if (data.status !== "open") this.personAsked = false;
+      if (data.status === "open") this.streaming.clear();
+      else this.personAsked = false;
     }
     this.#changed();
   }

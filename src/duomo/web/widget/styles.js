@@ -34,16 +34,21 @@ export const sheetStyles = css`
 
 export const panelStyles = css`
   :host {
-    all: initial;
     /* A page may set any root size: px here, rem elsewhere. */
     --text-xs: 12px; --text-s: 13px; --text-m: 15px; --text-l: 17px; --text-xl: 22px;
+  }
+  :host([hidden]) { display: none; }
+  /* What a page says of every element reaches the host and is inherited from it: everything begins anew here. */
+  .root {
+    all: initial;
+    display: contents;
+    color-scheme: inherit;
     font: 400 var(--text-m) / var(--leading) var(--font);
     color: var(--ink);
     -webkit-font-smoothing: antialiased;
     -webkit-text-size-adjust: 100%;
     text-size-adjust: 100%;
   }
-  :host([hidden]) { display: none; }
 
   .launcher {
     position: fixed; z-index: 2147483000; inset-block-end: calc(20px + env(safe-area-inset-bottom)); inset-inline-end: calc(20px + env(safe-area-inset-right));

@@ -5,7 +5,7 @@
  *   <script type="module" src="https://HOST/w/widget.js" data-workspace="demo" data-language="auto"></script>
  *
  * data-language: auto | zh | en · data-theme: auto | light | dark · data-accent: "#rrggbb" · data-open: open at once.
- * Afterwards `document.querySelector("duomo-chat")` has open(), close() and ask(text).
+ * Afterwards `document.querySelector("duomo-chat")` has open(), close(), ask(text) and speak(language).
  */
 
 // Served as /w/widget.js and as /w/widget/widget.js: everything else is found from the /w/ above it.
