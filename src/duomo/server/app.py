@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from psycopg.errors import UniqueViolation
+from psycopg.errors import InsufficientPrivilege, UniqueViolation
 from starlette.exceptions import HTTPException
 
 from duomo import errors
@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _refuse_input)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(UniqueViolation, _refuse_clash)
+    app.add_exception_handler(InsufficientPrivilege, _refuse_clash)  # the row with this id is another workspace's
     return app
 
 
