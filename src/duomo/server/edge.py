@@ -109,6 +109,8 @@ class _Request:
                 headers.setdefault("Access-Control-Expose-Headers", "retry-after")
             elif path.startswith("/api/"):
                 headers.setdefault("Cache-Control", "no-store")
+            if self._status == 413:  # there may be no end of what is still being sent
+                headers["Connection"] = "close"
             message["headers"] = headers.raw
         await self._send(message)
 

@@ -67,7 +67,9 @@ async def widget(request: Request) -> Response:
 
 @router.get("/w/scenarios/{scenario}/media/{path:path}")
 async def scenario_media(request: Request, scenario: str, path: str) -> Response:
-    return _file(request, SCENARIOS, f"{scenario}/media/{path}")
+    if not scenario.isidentifier():
+        raise NotFound("there is no such page.")
+    return _file(request, SCENARIOS / scenario / "media", path)
 
 
 @router.get("/w/{path:path}")
