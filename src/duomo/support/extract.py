@@ -14,20 +14,19 @@ import numpy as np
 
 from duomo.knowledge.chunk import plain, size
 from duomo.knowledge.index import terms
+from duomo.media.text import sentences
 from duomo.models.embed import Vectors
 
-WHOLE = 130  # `size` of a passage that is quoted as it stands
-ENOUGH = 150  # `size` at which a quote takes no further sentence
-NEAR = 0.6  # share of the best sentence's score that another one needs to be quoted with it
+WHOLE = 150  # `size` of a passage that is quoted as it stands
+ENOUGH = 200  # `size` at which a quote takes nothing more
+PARAGRAPH = 60  # `size` of a paragraph that stays together
+NEAR = 0.3  # share of the best piece's lead over the worst that another needs to be quoted with it
 WORDS = 0.12  # what full coverage of the question's words is worth, in cosine
 GAP = " … "
 
 Kind = Literal["sentence", "item", "step", "row"]
 CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d)[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*(?![A-Za-z0-9])")
 """A letter first, a digit somewhere: E21, LT-V8, IPX5."""
-_SENTENCE = re.compile(
-    r"(?<=[。！？；!?])(?![”」』）)\"'])\s*|(?<=[。！？][”」』）)])\s*|(?<=[.!?][\"”')])\s+|(?<=[.;])\s+(?=\S)"
-)
 _ROW = re.compile(r"^\s*\|")
 _ITEM = re.compile(r"^\s*[-*+]\s+")
 _STEP = re.compile(r"^\s*\d+[.)、．]\s*")
@@ -60,7 +59,8 @@ def units(passage: str) -> list[Unit]:
             header, rows = "\n".join(lines[:2]), lines[2:]
             found += [Unit(row, "row", block, header) for row in rows] or [Unit(header, "row", block)]
         elif kind == "sentence":
-            found += [Unit(text, kind, block) for text in _SENTENCE.split("\n".join(lines)) if text and text.strip()]
+            paragraph = "\n".join(lines)
+            found += [Unit(paragraph[start:end], kind, block) for start, end in sentences(paragraph)]
         else:
             found += [Unit(line, kind, block) for line in lines]
     return found
@@ -136,10 +136,11 @@ def _choose(pieces: Sequence[Unit], scores: Vectors) -> list[int]:
     spread = float(scores.max() - scores.min()) or 1.0
     chosen: set[int] = set()
     for i in order:
-        relative = (float(scores[i]) - float(scores.min())) / spread
-        if chosen and (relative < NEAR or _length(pieces, chosen) + size(plain(pieces[i].text)) > ENOUGH):
+        if chosen and (float(scores[i]) - float(scores.min())) / spread < NEAR:
             break
-        chosen |= _with_company(pieces, i)
+        together = chosen | _with_company(pieces, i)
+        if not chosen or _length(pieces, together) <= ENOUGH:
+            chosen = together
     return sorted(chosen)
 
 
@@ -147,8 +148,9 @@ def _with_company(pieces: Sequence[Unit], i: int) -> set[int]:
     """A unit with what it cannot be understood without: all steps of its list, the sentence that introduces a list."""
     company = {i}
     unit = pieces[i]
-    if unit.kind == "step":
-        company |= {j for j, other in enumerate(pieces) if other.block == unit.block}
+    block = {j for j, other in enumerate(pieces) if other.block == unit.block}
+    if unit.kind == "step" or (unit.kind == "sentence" and _length(pieces, block) <= PARAGRAPH):
+        company |= block
     first = min(j for j, other in enumerate(pieces) if other.block == unit.block)
     if unit.kind != "sentence" and first and pieces[first - 1].text.rstrip().endswith((":", "：")):
         company.add(first - 1)

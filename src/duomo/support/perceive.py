@@ -6,15 +6,17 @@ Whatever happens to a file, its turn goes on: one that cannot be decoded is show
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from duomo.errors import MediaError, Unavailable
 from duomo.knowledge.index import search_vector
+from duomo.media import audio, image
 from duomo.media.sanitise import Clean, Limits, sanitise
 from duomo.media.sniff import sniff
-from duomo.models.embed import Vectors
+from duomo.models.embed import Pixels, Vectors
+from duomo.models.speech import Waveform
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Row, Tx, vector
 from duomo.support.conversation import Settings, append_event, defer_turn
@@ -22,13 +24,11 @@ from duomo.types import Artifact, Language
 
 
 class Perceives(Protocol):
-    def perceive(self, clean: Clean, *, language: Language | None) -> tuple[Sequence[Artifact], Vectors | None]:
-        """What is heard or read in a clean file, and the embedding of a picture. Blocks.
+    """Models that look and listen: `models.perceive.Perception`."""
 
-        Raises:
-            Unavailable: the model this needs is not there.
-        """
-        ...
+    def voice(self, waveform: Waveform, *, language_hint: Language | None = None) -> list[Artifact]: ...
+
+    def picture(self, image: Pixels) -> tuple[list[Artifact], Vectors]: ...
 
 
 Repair = Callable[[str, str, Language | None], Awaitable[str]]
@@ -59,9 +59,9 @@ async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool
         return await _refuse(senses, workspace_id, part, error.code, str(error))
     key = await asyncio.to_thread(senses.blobs.put, workspace_id, clean.data)
     try:
-        artifacts, embedding = await asyncio.to_thread(senses.perception.perceive, clean, language=part["language"])
+        artifacts, embedding = await asyncio.to_thread(look, senses.perception, clean, part["language"])
     except Unavailable:
-        artifacts, embedding = (), None  # it can be shown and heard; a person can read it
+        artifacts, embedding = [], None  # it can be shown and heard; a person can read it
     repaired = [await _repaired(senses, workspace_id, artifact) for artifact in artifacts]
     async with senses.db.transaction(workspace_id) as tx:
         if not await _lock(tx, part):
@@ -95,6 +95,22 @@ def clean_file(data: bytes, settings: Settings) -> Clean:
     """
     limits = Limits(bytes=settings.max_bytes, audio_seconds=float(settings.max_audio_s))
     return sanitise(data, sniff(data), limits=limits)
+
+
+def look(perception: Perceives, clean: Clean, language: Language | None) -> tuple[list[Artifact], Vectors | None]:
+    """What is heard or read in a clean file, and the embedding of a picture. Blocks.
+
+    Raises:
+        Unavailable: the model this needs is not there.
+    """
+    if clean.kind == "audio":
+        return perception.voice(audio.decode(clean.data), language_hint=language), None
+    if clean.kind == "image":
+        return perception.picture(image.decode(clean.data))
+    text = clean.text.strip()
+    return [
+        Artifact("document_text", text, 1.0, "text-layer", "1", 0, {"pages": len(clean.pages)})
+    ] if text else [], None
 
 
 async def _refuse(senses: Senses, workspace_id: str, part: Row, code: str, message: str) -> bool:

@@ -89,7 +89,7 @@ async def run_turn(
         What was said; None when there was nothing to say: no open question, a person's conversation, or files that
         are still being read, whose job defers the next turn.
     """
-    pending = await _pending(desk, workspace_id, conversation_id, again)
+    pending = await _pending(desk.db, workspace_id, conversation_id, again)
     if pending is None:
         return None
     if pending.unread:
@@ -114,7 +114,7 @@ async def run_turn(
 
 async def hold(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
     """Say what a turn still waits for, once; False when it waits for nothing."""
-    pending = await _pending(desk, workspace_id, conversation_id, None)
+    pending = await _pending(desk.db, workspace_id, conversation_id, None)
     if pending is None or not pending.unread:
         return False
     language = _language(pending)
@@ -128,12 +128,12 @@ async def hold(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
     return True
 
 
-async def give_up(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
+async def give_up(db: Database, workspace_id: str, conversation_id: str) -> bool:
     """A job of this conversation failed for good: its customer gets a person. False when there was nothing open."""
-    pending = await _pending(desk, workspace_id, conversation_id, None)
+    pending = await _pending(db, workspace_id, conversation_id, None)
     if pending is None:
         return False
-    async with desk.db.transaction(workspace_id) as tx:
+    async with db.transaction(workspace_id) as tx:
         if not await _still_ours(tx, pending):
             return False
         await act(tx, conversation_id=conversation_id, action="hand_off", by="system", reason="system")
@@ -144,9 +144,9 @@ async def give_up(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
 
 
 async def _pending(
-    desk: Desk, workspace_id: str, conversation_id: str, again: Mapping[str, Any] | None
+    db: Database, workspace_id: str, conversation_id: str, again: Mapping[str, Any] | None
 ) -> Pending | None:
-    async with desk.db.transaction(workspace_id) as tx:
+    async with db.transaction(workspace_id) as tx:
         row = await tx.one("conversation_and_settings", id=conversation_id)
         if row is None or row["status"] != "pending":
             return None

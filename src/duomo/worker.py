@@ -1,0 +1,334 @@
+"""The job process: turns, media, knowledge, housekeeping.
+
+A job may be killed at any line. Another worker notices by the missing heartbeat, and the job runs again; after
+`ATTEMPTS` runs its customer is given a person instead. Jobs are therefore written to be run twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import procrastinate
+import psycopg
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Status
+
+from duomo import store
+from duomo.errors import ConfigError, DuomoError, StoreUnavailable
+from duomo.knowledge import ingest as ingestion
+from duomo.knowledge import lexicon
+from duomo.knowledge.retrieve import Retriever
+from duomo.models.embed import MiniLM, MultilingualE5
+from duomo.models.llm import Capabilities, OpenAICompatible
+from duomo.models.perceive import Perception, load_perception
+from duomo.store.blobs import Blobs
+from duomo.store.jobs import QUEUES, make_app
+from duomo.store.postgres import Database
+from duomo.support import conversation, perceive, turn
+from duomo.support.answer import Answerer, Remembering
+from duomo.support.confidence import Calibration
+from duomo.support.generate import Writer
+from duomo.support.perceive import Senses
+from duomo.support.turn import Desk
+
+logger = logging.getLogger("duomo.worker")
+
+ATTEMPTS = 3  # runs of a job before it is given up
+HEARTBEAT_S = 2.0
+STALLED_S: Mapping[str, float] = {"turns": 6.0, "media": 20.0, "knowledge": 30.0, "housekeeping": 30.0}
+"""Seconds without a heartbeat after which a queue's jobs are run by somebody else."""
+CONCURRENCY: Mapping[str, int] = {"turns": 8, "media": 2}
+UNUSED_S = 3600.0  # age at which a file or row that nothing names is swept, and a streamed answer's pieces go
+SWEEP_EVERY_S = 600.0
+DONE_KEPT_H = 24
+POLL_S = 2.0  # beside the notices, for jobs whose time comes
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says."""
+
+    home: Path
+    database_url: str | None
+    llm_url: str | None
+    llm_model: str
+    llm_key: str
+    llm_capabilities: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], *, home: Path | None = None) -> Settings:
+        return cls(
+            home=home or Path(environment.get("DUOMO_HOME") or "~/.duomo").expanduser(),
+            database_url=environment.get("DATABASE_URL") or None,
+            llm_url=environment.get("DUOMO_LLM_URL") or None,
+            llm_model=environment.get("DUOMO_LLM_MODEL", ""),
+            llm_key=environment.get("DUOMO_LLM_KEY", ""),
+            llm_capabilities=environment.get("DUOMO_LLM_CAPABILITIES", ""),
+        )
+
+    def llm(self) -> OpenAICompatible | None:
+        """
+        Raises:
+            ConfigError: an address without a model, or an unknown capability.
+        """
+        if self.llm_url is None:
+            return None
+        if not self.llm_model:
+            raise ConfigError("DUOMO_LLM_URL is set and DUOMO_LLM_MODEL is not. Name the model to ask.")
+        capabilities = Capabilities.parse(self.llm_capabilities)
+        return OpenAICompatible(self.llm_url, model=self.llm_model, key=self.llm_key, capabilities=capabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What this process can do: what its queues need is there, the rest is None."""
+
+    db: Database
+    blobs: Blobs
+    desk: Desk | None = None
+    senses: Senses | None = None
+    knowledge: ingestion.Models | None = None
+
+
+def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> Work:
+    """Load and warm up the models that `queues` need."""
+    desk = senses = knowledge = None
+    if "turns" in queues:
+        desk = Desk(db, blobs, make_answerer(db, settings))
+    if "media" in queues or "knowledge" in queues:
+        perception = load_perception()
+        senses = Senses(db, blobs, perception, functools.partial(lexicon.repair, db))
+        if "knowledge" in queues:
+            knowledge = ingestion_models(perception)
+    return Work(db, blobs, desk, senses, knowledge)
+
+
+def ingestion_models(perception: Perception) -> ingestion.Models:
+    return ingestion.Models(
+        MultilingualE5(), MiniLM(), pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
+    )
+
+
+def make_answerer(db: Database, settings: Settings) -> Answerer:
+    text, english = Remembering(MultilingualE5()), Remembering(MiniLM())
+    for encoder in (text, english):
+        encoder.encode(["How do I return an order? 怎么退货？"], kind="query")  # the first run of a graph is slow
+    llm = settings.llm()
+    return Answerer(
+        Retriever(db, text, english), text, calibration=Calibration.shipped(), writer=Writer(llm) if llm else None
+    )
+
+
+# Jobs -------------------------------------------------------------------------------------------------------------
+
+
+def register(app: procrastinate.App, work: Work) -> None:
+    """Make the tasks known to `app`; their names and arguments are what `Tx.defer` is given."""
+
+    async def run_turn(workspace_id: str, conversation_id: str, again: Mapping[str, Any] | None = None) -> None:
+        assert work.desk
+        await turn.run_turn(work.desk, workspace_id, conversation_id, again=again)
+
+    async def turn_deadline(workspace_id: str, conversation_id: str) -> None:
+        assert work.desk
+        await turn.hold(work.desk, workspace_id, conversation_id)
+
+    async def perceive_part(workspace_id: str, part_id: str) -> None:
+        assert work.senses
+        await perceive.perceive_part(work.senses, workspace_id, part_id)
+
+    async def wake_snoozed(workspace_id: str, conversation_id: str) -> None:
+        async with work.db.transaction(workspace_id) as tx:
+            await conversation.wake(tx, conversation_id)
+
+    async def ingest(workspace_id: str, import_id: str) -> None:
+        assert work.knowledge
+        await ingestion.run_import(work.db, workspace_id, import_id, models=work.knowledge, blobs=work.blobs)
+
+    _task(app, "turn", run_turn, work)
+    _task(app, "turn_deadline", turn_deadline, work)
+    _task(app, "perceive", perceive_part, work)
+    _task(app, "wake_snoozed", wake_snoozed, work)
+    _task(app, "ingest", ingest, work)
+
+
+def _task(app: procrastinate.App, name: str, run: Callable[..., Awaitable[None]], work: Work) -> None:
+    retry = procrastinate.RetryStrategy(max_attempts=ATTEMPTS - 1, linear_wait=1)
+
+    async def job(context: procrastinate.JobContext, /, **arguments: Any) -> None:
+        try:
+            await run(**arguments)
+        # The edge of a job: logged once, by its ids, and run again or given up.
+        except Exception as error:
+            logger.error("job %s %s failed in run %d: %s", name, context.job.id, context.job.attempts + 1, _what(error))
+            if context.job.attempts + 1 >= ATTEMPTS:
+                await give_up(work, name, arguments)
+            raise
+
+    app.task(name=name, retry=retry, pass_context=True)(job)
+
+
+async def give_up(work: Work, task: str, arguments: Mapping[str, Any]) -> None:
+    """Nobody may be left waiting for a job that will not run again."""
+    if task == "perceive" and work.senses:
+        await perceive.refuse_part(work.senses, arguments["workspace_id"], arguments["part_id"])
+    elif task in ("turn", "turn_deadline"):
+        await turn.give_up(work.db, arguments["workspace_id"], arguments["conversation_id"])
+
+
+def _what(error: Exception) -> str:
+    """An error without anything a customer wrote in it."""
+    return f"{type(error).__name__} {error.code}" if isinstance(error, DuomoError) else type(error).__name__
+
+
+# Housekeeping -----------------------------------------------------------------------------------------------------
+
+
+async def rescue(app: procrastinate.App, work: Work, queues: Sequence[str]) -> int:
+    """Run again what a dead worker left, or give it up when it has killed as many as it may.
+
+    Returns:
+        How many jobs it found.
+    """
+    found = 0
+    for queue in queues:
+        for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_S[queue]):
+            found += 1
+            if job.attempts + 1 < ATTEMPTS:
+                logger.warning("job %s %s lost its worker; it runs again", job.task_name, job.id)
+                await app.job_manager.retry_job(job)
+                continue
+            logger.error("job %s %s lost its worker %d times; it is given up", job.task_name, job.id, ATTEMPTS)
+            await give_up(work, job.task_name, job.task_kwargs)
+            await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
+    return found
+
+
+async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
+    """Remove what nothing names any more: files, rows of files, pieces of streamed answers."""
+    async with work.db.transaction(None) as tx:
+        workspaces = [str(row["id"]) for row in await tx.all("workspace_ids")]
+    for workspace_id in workspaces:
+        async with work.db.transaction(workspace_id) as tx:
+            await tx.run("delete_old_deltas", older_than_s=older_than_s)
+            await tx.run("delete_unused_blobs", older_than_s=older_than_s)
+            known = {row["key"] for row in await tx.all("blob_keys")}
+        await asyncio.to_thread(work.blobs.sweep, workspace_id, known, older_than_s=older_than_s)
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await do()
+        except (StoreUnavailable, ConnectorException, psycopg.OperationalError) as error:
+            logger.warning("housekeeping waits for the database: %s", type(error).__name__)
+
+
+# The process ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _side_by_side(*loops: Awaitable[None]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run(dsn: str, queues: Sequence[str], settings: Settings, *, ready: Callable[[], None]) -> None:
+    """Work on `queues` until SIGTERM or SIGINT; what is under way is finished first."""
+    concurrency = max(CONCURRENCY.get(queue, 1) for queue in queues)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with await Database.open(dsn, min_size=1, max_size=concurrency + 2, name="duomo-worker") as db:
+        work = await asyncio.to_thread(load, db, Blobs(settings.home / "media"), queues, settings)
+        ready()
+        while not stop.is_set():
+            try:
+                await _serve(dsn, queues, work, concurrency, stop)
+            except (ConnectorException, psycopg.OperationalError, StoreUnavailable) as error:
+                logger.warning("the database went away (%s); trying again", type(error).__name__)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 0.5)
+
+
+async def _serve(dsn: str, queues: Sequence[str], work: Work, concurrency: int, stop: asyncio.Event) -> None:
+    """Until `stop`, or the worker ends because its connection did."""
+    app = make_app(dsn, max_size=concurrency + 3)
+    register(app, work)
+    async with app.open_async():
+        async with _side_by_side(
+            _every(HEARTBEAT_S, lambda: rescue(app, work, queues)),
+            *([_every(SWEEP_EVERY_S, lambda: _tidy(app, work))] if "housekeeping" in queues else []),
+        ):
+            worker = asyncio.ensure_future(
+                app.run_worker_async(
+                    queues=list(queues), name="-".join(queues), concurrency=concurrency, install_signal_handlers=False,
+                    update_heartbeat_interval=HEARTBEAT_S, fetch_job_polling_interval=POLL_S,
+                    stalled_worker_timeout=max(STALLED_S.values()), delete_jobs="successful",
+                    shutdown_graceful_timeout=8.0,
+                )
+            )  # fmt: skip
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+
+async def _tidy(app: procrastinate.App, work: Work) -> None:
+    await sweep(work)
+    await app.job_manager.delete_old_jobs(nb_hours=DONE_KEPT_H, include_failed=False)
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON a record; messages carry ids, never what people wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "said": record.getMessage(),
+        }
+        return json.dumps(line, ensure_ascii=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m duomo.worker", description="Work on Duomo's jobs.")
+    parser.add_argument("--queues", default=",".join(QUEUES), help=f"of {', '.join(QUEUES)}")
+    parser.add_argument("--home", type=Path, default=None, help="default: DUOMO_HOME, or ~/.duomo")
+    options = parser.parse_args(arguments)
+    queues = [queue.strip() for queue in options.queues.split(",") if queue.strip()]
+    if unknown := set(queues) - set(QUEUES) or not queues:
+        parser.error(f"--queues {options.queues}: choose from {', '.join(QUEUES)} ({unknown})")
+    if "turns" not in queues:
+        os.nice(5)  # nobody's picture may slow down somebody's text
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    settings = Settings.of(os.environ, home=options.home)
+    with store.open_home(settings.home, settings.database_url) as dsn:
+        asyncio.run(run(dsn, queues, settings, ready=lambda: print("ready", flush=True)))
+
+
+if __name__ == "__main__":
+    main()
