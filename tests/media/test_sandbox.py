@@ -75,12 +75,12 @@ def test_whatever_ends_a_child_becomes_a_media_error_and_the_next_file_is_unharm
     sandbox: Sandbox, function: Callable[..., Reply], budget: Budget, code: str
 ) -> None:
     sandbox.start()
-    before = sandbox.pid
+    before = sandbox.pid()
     with pytest.raises(MediaError) as caught:
         sandbox.run(function, b"data", budget=budget)
     assert caught.value.code == code
     assert sandbox.run(hostile.echo, b"next")[1] == [b"next"]
-    assert sandbox.pid == before
+    assert sandbox.pid() == before
 
 
 @linux
@@ -105,28 +105,28 @@ def test_a_child_inherits_no_descriptor_and_no_secret(sandbox: Sandbox, monkeypa
 def test_every_file_has_a_process_of_its_own(sandbox: Sandbox) -> None:
     first, second = (sandbox.run(hostile.own_pid, b"")[0] for _ in range(2))
     assert first["pid"] != second["pid"]
-    assert first["parent"] == second["parent"] == sandbox.pid
+    assert first["parent"] == second["parent"] == sandbox.pid()
 
 
 def test_a_zygote_that_dies_is_replaced(sandbox: Sandbox) -> None:
     sandbox.run(hostile.echo, b"")
-    dead = sandbox.pid
+    dead = sandbox.pid()
     assert dead is not None
     os.kill(dead, signal.SIGKILL)
     assert sandbox.run(hostile.echo, b"again")[1] == [b"again"]
-    assert sandbox.pid != dead
+    assert sandbox.pid() != dead
 
 
 def test_a_zygote_that_dies_in_the_middle_of_a_file_costs_only_time(sandbox: Sandbox) -> None:
     sandbox.start()
-    dead = sandbox.pid
+    dead = sandbox.pid()
     assert dead is not None
     killer = threading.Timer(0.2, os.kill, (dead, signal.SIGKILL))
     killer.start()
     with pytest.raises(MediaError) as caught:
         sandbox.run(hostile.sleep_for_ever, b"", budget=Budget(wall_s=1))
     assert caught.value.code == "media_timeout"  # of the second try: the first ended without a word
-    assert sandbox.pid != dead
+    assert sandbox.pid() != dead
 
 
 def test_many_threads_and_tasks_may_decode_at_once(sandbox: Sandbox) -> None:
@@ -143,9 +143,9 @@ def test_the_thread_that_started_the_zygote_may_end() -> None:
     thread = threading.Thread(target=box.start)
     thread.start()
     thread.join()
-    before = box.pid
+    before = box.pid()
     assert box.run(hostile.echo, b"x")[1] == [b"x"]
-    assert box.pid == before
+    assert box.pid() == before
     box.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,4 +145,4 @@ def test_sentences_lose_nothing_but_space(raw: str) -> None:
     spans = text.sentences(raw)
     assert "".join("".join(raw[start:end] for start, end in spans).split()) == "".join(raw.split())
     assert all(start < end for start, end in spans)
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))

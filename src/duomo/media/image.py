@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from duomo.errors import MediaError, TooLarge
 from duomo.media.sandbox import Reply
 
+Image.init()  # Pillow would import its readers at the first picture: in each child of the sandbox again
 pillow_heif.register_heif_opener(thumbnails=False)
 pillow_heif.options.DECODE_THREADS = 1  # the sandbox gives each child one core and little address space
 

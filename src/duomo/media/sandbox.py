@@ -42,7 +42,6 @@ PRELOAD = (
     "duomo.media.audio",
     "duomo.media.document",
     "duomo.media.image",
-    "duomo.media.text",
 )
 """What the zygote imports before its first fork; each brings the decoders it needs."""
 
@@ -82,7 +81,6 @@ class Sandbox:
         self._control: socket.socket | None = None
         self._owner = os.getpid()
 
-    @property
     def pid(self) -> int | None:
         """Of the zygote; None while none runs."""
         return self._process.pid if self._process is not None else None
@@ -471,4 +469,5 @@ _shared = Sandbox()
 run = _shared.run
 start = _shared.start
 stop = _shared.stop
+pid = _shared.pid
 atexit.register(stop)

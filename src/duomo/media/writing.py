@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import bs4
 from bs4 import BeautifulSoup, Tag
+from bs4.dammit import EncodingDetector
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -176,16 +177,29 @@ def extract_html(data: bytes, *, max_characters: int) -> Reply:
     """The readable part of a page: scripts, navigation and footers dropped, the main part alone where marked."""
     if len(data) > 4 * max_characters:
         raise TooLarge(f"the page has {len(data)} bytes, accepted are {4 * max_characters}")
-    page = BeautifulSoup(data, "lxml")
+    page = BeautifulSoup(_markup(data), "lxml")
     title = page.title.get_text(" ", strip=True) if page.title is not None else ""
     for tag in page.find_all(_DROPPED):
         tag.decompose()
-    for tag in page.select("[role=navigation], [role=banner], [role=contentinfo], [role=search]"):
+    for tag in page.find_all(lambda tag: tag.get("role") in ("navigation", "banner", "contentinfo", "search")):
         tag.decompose()
-    root = page.select_one("main, [role=main]") or _only(page.find_all("article")) or page.body or page
+    main = page.find(lambda tag: tag.name == "main" or tag.get("role") == "main")
+    root = main or _only(page.find_all("article")) or page.body or page
     blocks = tuple(_html_blocks(root)) if isinstance(root, Tag) else ()
     heading = next((block.text for block in blocks if block.kind == "heading"), "")
     return Document(title=heading if heading and heading in title else title or heading, blocks=blocks).pack()
+
+
+def _markup(data: bytes) -> str:
+    """Decode a page as its byte order mark or its own `<meta charset>` says, else as UTF-8 or GB18030."""
+    stripped, marked = EncodingDetector.strip_byte_order_mark(data)
+    declared = EncodingDetector.find_declared_encoding(stripped, is_html=True)
+    for encoding in filter(None, (marked, declared, "utf-8", "gb18030")):
+        try:
+            return stripped.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return stripped.decode("utf-8", "replace")
 
 
 def _only(found: Sequence[Tag]) -> Tag | None:
