@@ -7,11 +7,10 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from duomo.knowledge.ingest import Models, Report, ingest
 from duomo.knowledge.sources import sources_from_paths
@@ -93,9 +92,3 @@ def _content() -> str:
         if file.is_file():
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def script() -> list[Mapping[str, Any]]:
-    """The ten customers of `duomo demo --play`."""
-    customers: list[Mapping[str, Any]] = json.loads((SCENARIO / "customers.json").read_text(encoding="utf-8"))
-    return customers
