@@ -1,4 +1,4 @@
-"""`duomo demo --play`: the scripted customers of the demo shop talk to a running service, and what comes back is checked.
+"""`duomo demo --play`: the scripted customers talk to a running service, and what comes back is checked.
 
 Each customer uses the protocol as the widget does. The same script is the end-to-end test.
 """
