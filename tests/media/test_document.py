@@ -49,6 +49,21 @@ def test_a_rebuilt_pdf_looks_the_same() -> None:
     assert abs(before.astype(int) - after.astype(int)).mean() < 0.5
 
 
+def test_pages_of_different_sizes_keep_them() -> None:
+    source = samples.plain_pdf(b"1 0 0 rg 0 0 400 300 re f", b"0 0 1 rg 0 0 400 300 re f")
+    source = source[::-1].replace(b"[0 0 400 300]"[::-1], b"[0 0 200 300]"[::-1], 1)[::-1]
+    made = clean(source).data
+    first, second = (image.decode(page) for page in page_images(made, dpi=72))
+    assert (first.shape, second.shape) == ((300, 400, 3), (300, 200, 3))
+    assert (first[150, 100].tolist(), second[150, 100].tolist()) == ([255, 0, 0], [0, 0, 255])
+    assert not pdf.active(made)
+
+
+def test_pages_share_their_fonts_in_the_rebuilt_file() -> None:
+    one, ten = (clean(samples.plain_pdf(*[b"BT /F1 24 Tf 20 100 Td (Hi) Tj ET"] * n)).data for n in (1, 10))
+    assert (one.count(b"/BaseFont"), ten.count(b"/BaseFont")) == (1, 1)
+
+
 def test_a_turned_and_cropped_page_stays_so() -> None:
     source = samples.plain_pdf(b"0.8 0.1 0.1 rg 0 0 200 300 re f").replace(
         b"/MediaBox[0 0 400 300]", b"/MediaBox[0 0 400 300]/Rotate 90/CropBox[100 50 300 250]"

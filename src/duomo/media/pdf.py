@@ -51,7 +51,7 @@ def _opened(data: bytes, max_pages: int) -> Iterator[Any]:
 def clean(data: bytes, *, max_pages: int, max_characters: int) -> Reply:
     """Rebuild a PDF from what its pages draw.
 
-    Each page becomes one drawing (a form XObject) on a new page: the catalogue, annotations, forms, page actions,
+    Each page becomes one drawing (a form XObject) on its own page: the catalogue, annotations, forms, page actions,
     attachments and scripts have no way into the new file, while the values filled into a form are drawn. (Importing
     pages instead would keep their additional actions, /AA.) Should an active name still be found, the pages are
     turned into pictures.
@@ -76,6 +76,31 @@ def _flatten(document: Any) -> None:
 
 
 def _redrawn(source: Any) -> bytes:
+    sizes = {source.get_page_size(index) for index in range(len(source))}
+    return _redrawn_together(source, *sizes.pop()) if len(sizes) == 1 else _redrawn_singly(source)
+
+
+def _redrawn_together(source: Any, width: float, height: float) -> bytes:
+    """Pages of one size, in one export, so that they share their fonts (singly, 36 pages came out ten times larger).
+
+    PDFium draws pages on a sheet when it puts several on one; here, a page above an empty page. The sheet's media box
+    then shows the upper half.
+    """
+    with contextlib.closing(pdfium.PdfDocument.new()) as doubled:
+        doubled.import_pages(source)
+        for index in range(len(source)):
+            doubled.new_page(width, height, index=2 * index + 1).close()
+        sheets = raw.FPDF_ImportNPagesToOne(doubled, width, 2 * height, 1, 2)
+        if not sheets:
+            return _redrawn_singly(source)
+        with contextlib.closing(pdfium.PdfDocument(sheets)) as rebuilt:
+            for page in rebuilt:
+                page.set_mediabox(0, height, width, 2 * height)
+                page.close()
+            return _saved(rebuilt)
+
+
+def _redrawn_singly(source: Any) -> bytes:
     with contextlib.closing(pdfium.PdfDocument.new()) as rebuilt:
         for index in range(len(source)):
             with contextlib.closing(rebuilt.new_page(*source.get_page_size(index))) as new:
@@ -194,10 +219,11 @@ def extract(data: bytes, *, max_pages: int, max_characters: int) -> Reply:
             kept = [line for line in lines if not (line.in_margin and _masked(line.text) in running)]
             blocks += _blocks(kept, page=number, body=body)
             blocks += _pictures(page, number=number, seen=seen)
-        title = str(document.get_metadata_value("Title") or "").strip()
+        named = str(document.get_metadata_value("Title") or "").strip()
         count = len(document)
-    first = next((block.text for block in blocks if block.kind == "heading"), "")
-    return Document(title=first or title, blocks=tuple(blocks), pages=count).pack()
+    headings = [block for block in blocks if block.kind == "heading" and block.page in (1, 2)]
+    largest = min(headings, key=lambda block: block.level).text if headings else ""
+    return Document(title=largest or named, blocks=tuple(blocks), pages=count).pack()
 
 
 FEWEST_CHARACTERS = 8  # on a page; with fewer it is a scan, perhaps with a page number
@@ -262,11 +288,9 @@ def _masked(text: str) -> str:
 
 
 def _running_titles(pages: Sequence[Sequence[_Line]]) -> set[str]:
-    """Headers and footers: the same line, page numbers aside, in the margins of most of at least three pages."""
-    if len(pages) < 3:
-        return set()
+    """Headers and footers: the same line, numbers aside, in the margins of three pages or more; and page numbers."""
     margins = Counter(text for lines in pages for text in {_masked(line.text) for line in lines if line.in_margin})
-    return {text for text, count in margins.items() if count > len(pages) / 2}
+    return {text for text, count in margins.items() if count >= 3 or _PAGE_NUMBER.fullmatch(text)}
 
 
 def _body_size(pages: Sequence[Sequence[_Line]]) -> float:
@@ -276,6 +300,7 @@ def _body_size(pages: Sequence[Sequence[_Line]]) -> float:
     return weights.most_common(1)[0][0] if weights else 0.0
 
 
+_PAGE_NUMBER = re.compile(r"(?:page|p\.|第)?[ \-–—]*#(?: ?(?:/|of) ?#)?[ \-–—]*(?:页)?", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[•‣◦▪●○■□–·\-\*]\s*|\(?\d{1,2}[.)、]\s+|[（(]?[一二三四五六七八九十]{1,2}[)）、]\s*)(?=\S)")
 _ENDS = tuple(".。!！?？;；:：,，")
 
