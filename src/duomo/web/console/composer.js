@@ -63,7 +63,12 @@ class Composer extends Pane {
     const match = /^\/(\S*)$/.exec(this.thread.draft.text);
     if (!this.listing || (!match && !this.listed)) return null;
     const wanted = (match?.[1] ?? "").toLowerCase();
-    return desk.canned.filter((canned) => [canned.shortcut, canned.title, canned.text.zh, canned.text.en].some((text) => text?.toLowerCase().includes(wanted)));
+    /** 0: the shortcut begins so, 1: it, the title or a text contains it, 2: neither. @param {Canned} canned */
+    const distance = ({ shortcut, title, text }) => {
+      if (shortcut.toLowerCase().startsWith(wanted)) return 0;
+      return [shortcut, title, text.zh, text.en].some((words) => words?.toLowerCase().includes(wanted)) ? 1 : 2;
+    };
+    return desk.canned.filter((canned) => distance(canned) < 2).sort((a, b) => distance(a) - distance(b));
   }
 
   /** @param {Canned} canned */

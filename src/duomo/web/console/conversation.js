@@ -43,7 +43,7 @@ class AnswerText extends Pane {
     this.shown = message.text;
     const root = await renderMarkdown(message.text, { origin: location.origin });
     if (this.shown !== message.text) return;
-    chipCitations(root, message.citations, (citation) => desk.t("open_source", { title: citation.title }));
+    chipCitations(root, message.citations, (citation) => `${citation.n}: ${desk.t("open_source", { title: citation.title })}`);
     root.addEventListener("click", (event) => {
       const n = Number(/** @type {HTMLElement} */ (event.target).closest?.(".cite")?.getAttribute("data-n"));
       const citation = message.citations.find((one) => one.n === n);
@@ -237,8 +237,8 @@ class Conversation extends Pane {
       <header><h3>${icon("note", 17)}${t("brief")}</h3>
         <button class="link" type="button" aria-expanded=${hidden ? "false" : "true"} @click=${() => (this.briefHidden = !hidden)}>${t(hidden ? "brief_show" : "brief_hide")}</button></header>
       ${brief.reason ? html`<p class="brief-reason"><strong>${t("brief_reason")}</strong>${reasonText(brief.reason)}</p>` : nothing}
-      ${hidden ? nothing : html`<dl tabindex="0" role="group" aria-label=${t("brief")}>${rows.filter(([, , items]) => items.length).map(([name, sign, items]) => html`<dt class=${name}>${icon(sign, 15)}${t(`brief_${name}`)}</dt>
-        <dd>${items.length === 1 ? items[0] : html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`}</dd>`)}</dl>`}
+      ${hidden ? nothing : html`<div class="brief-body" tabindex="0" role="group" aria-label=${t("brief")}><dl>${rows.filter(([, , items]) => items.length).map(([name, sign, items]) => html`<dt class=${name}>${icon(sign, 15)}${t(`brief_${name}`)}</dt>
+        <dd>${items.length === 1 ? items[0] : html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`}</dd>`)}</dl></div>`}
     </section>`;
   }
 
@@ -313,7 +313,7 @@ class Conversation extends Pane {
       ${message.text ? html`<div class="bubble" lang=${message.language === "zh" ? "zh-CN" : message.language === "en" ? "en" : nothing}>${bot ? html`<answer-text .message=${message}></answer-text>` : html`<p class="plain">${message.text}</p>`}</div>` : nothing}
       ${message.parts.map((part) => this.#part(part))}
       ${message.options?.length ? html`<ul class="options" aria-label=${t("options_offered")}>${message.options.map((option) => html`<li>${option}</li>`)}</ul>` : nothing}
-      ${message.citations?.length ? html`<ul class="sources" aria-label=${t("sources")}>${message.citations.map((citation) => html`<li><button type="button" class="source" @click=${() => desk.openArticle(citation.article_id, citation.quote, citation.title)} aria-label=${t("open_source", { title: citation.title })}>
+      ${message.citations?.length ? html`<ul class="sources" aria-label=${t("sources")}>${message.citations.map((citation) => html`<li><button type="button" class="source" @click=${() => desk.openArticle(citation.article_id, citation.quote, citation.title)} title=${t("open_source", { title: citation.title })}>
         <span class="source-n">${citation.n}</span><span class="source-title">${citation.title}</span><span class="number">${Number(citation.score).toFixed(2)}</span></button></li>`)}</ul>` : nothing}
       ${reasons || message.feedback ? html`<footer>
         ${reasons ? html`<button class="link why-button" type="button" aria-expanded=${open ? "true" : "false"} @click=${() => this.#toggleWhy(message.id)}>${t("why")}</button>` : nothing}

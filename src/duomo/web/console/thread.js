@@ -268,7 +268,7 @@ export class Thread {
     if (!conflict) return;
     this.conflict = null;
     if (choice === "edit") this.write({ text, files: conflict.files, private: false, after: this.lastSeq });
-    if (choice === "insist") {
+    if (choice === "insist" && (text.trim() || conflict.files.length)) {
       const again = { ...conflict, text, after: this.lastSeq };
       this.outbox = [...this.outbox, again];
       void this.put(again);
