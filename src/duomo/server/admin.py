@@ -138,10 +138,12 @@ async def retrieve(request: Request, site: SiteDep, agent: AgentDep) -> JSONResp
 async def _question(request: Request, site: Site, agent: Agent, kind: str) -> JSONResponse:
     site.rates.messages.take(agent.id)
     query = await _read_question(request, site, agent)
+    if not (query["text"].strip() or query.get("image") or query.get("audio")):
+        raise InputError("the question is empty. Send text, image or audio.")
     async with site.db.transaction(agent.workspace.id) as tx:
         question_id = str(await tx.value("insert_question", kind=kind, asked=query))
         args = {"workspace_id": agent.workspace.id, "question_id": question_id}
-        await tx.defer("answer_question", queue="turns", args=args)
+        await tx.defer("answer_question", queue="media", args=args)
     row = await _answer(site, agent, question_id)
     async with site.db.transaction(agent.workspace.id) as tx:
         await tx.run("delete_question", id=question_id)
@@ -167,8 +169,6 @@ async def _read_question(request: Request, site: Site, agent: Agent) -> dict[str
             async with site.db.transaction(agent.workspace.id) as tx:
                 await tx.run("insert_blob", key=stored.blob_key, mime=stored.mime, size=stored.size)
             query[stored.kind] = stored.blob_key
-    if not (query["text"].strip() or query.get("image") or query.get("audio")):
-        raise InputError("the question is empty. Send text, image or audio.")
     return query
 
 

@@ -49,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/openapi.json",
         responses={"4XX": {"model": Refused}, "5XX": {"model": Refused}},
     )

@@ -51,6 +51,7 @@ async def shop(request: Request) -> Response:
 
 
 @router.get("/console")
+@router.get("/console/")
 async def console(request: Request) -> Response:
     return _file(request, WEB, "console/index.html")
 
@@ -62,7 +63,7 @@ async def favicon(request: Request) -> Response:
 
 @router.get("/w/widget.js")
 async def widget(request: Request) -> Response:
-    return _file(request, WEB, "widget.js" if (WEB / "widget.js").is_file() else "widget/widget.js")
+    return _file(request, WEB, "widget/widget.js")
 
 
 @router.get("/w/scenarios/{scenario}/media/{path:path}")
