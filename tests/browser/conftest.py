@@ -25,11 +25,19 @@ if not CHROMIUM.exists() and "CI" not in os.environ:
     collect_ignore_glob = ["test_*.py"]
 AXE = Path(__file__).parent / "vendor/axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --autoplay-policy=no-user-gesture-required "
-    "--use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
 
 
 def speak_into(path: Path, seconds: float) -> Path:
@@ -45,7 +53,7 @@ def speak_into(path: Path, seconds: float) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # Playwright keeps an event loop running, which asyncio tests elsewhere cannot bear
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     sound = speak_into(tmp_path_factory.mktemp("microphone") / "tone.wav", 4)
     with sync_playwright() as playwright:
@@ -80,7 +88,7 @@ def page(new_context: Callable[..., BrowserContext]) -> Page:
     return new_context().new_page()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running() -> Iterator[FakeServer]:
     with FakeServer() as server:
         yield server
@@ -100,8 +108,10 @@ def violations() -> Callable[..., list[str]]:
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(AXE.read_text())  # as an expression: the page's policy forbids script elements
         found = page.evaluate(
-            "([scope, tags]) => axe.run(scope || document, {runOnly: {type: 'tag', values: tags}})"
-            ".then((r) => r.violations.map((v) => ({id: v.id, nodes: v.nodes.map((n) => [n.target, n.failureSummary])})))",
+            """async ([scope, tags]) => {
+                const {violations} = await axe.run(scope || document, {runOnly: {type: "tag", values: tags}});
+                return violations.map(({id, nodes}) => ({id, nodes: nodes.map((n) => [n.target, n.failureSummary])}));
+            }""",
             [scope, WCAG],
         )
         return [f"{one['id']}: {json.dumps(node, ensure_ascii=False)}" for one in found for node in one["nodes"]]

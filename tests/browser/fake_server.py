@@ -400,16 +400,18 @@ class _Headers:
 def _file(path: Path) -> Response:
     if not path.is_file():
         return Response(status_code=404)
-    return FileResponse(path, media_type=TYPES.get(path.suffix), headers={"Cross-Origin-Resource-Policy": "cross-origin"})
+    return FileResponse(
+        path, media_type=TYPES.get(path.suffix), headers={"Cross-Origin-Resource-Policy": "cross-origin"}
+    )
 
 
 async def _read(request: Request) -> tuple[str, list[tuple[str, str, bytes]]]:
     if request.headers["content-type"].startswith("application/json"):
         return (await request.json())["text"], []
-    form = await request.form()
-    files = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
-    read = [(one.filename or "", one.content_type or "", await one.read()) for one in files]
-    return str(form["text"]), read
+    async with request.form() as form:
+        files = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
+        read = [(one.filename or "", one.content_type or "", await one.read()) for one in files]
+        return str(form["text"]), read
 
 
 def _artifact(conversation: Conversation, aid: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -74,7 +74,7 @@ function tameLink(link, origin) {
   } catch {
     url = null;
   }
-  if (!url || !["http:", "https:", "mailto:", "tel:"].includes(url.protocol)) {
+  if (!address || !url || !["http:", "https:", "mailto:", "tel:"].includes(url.protocol)) {
     link.replaceWith(...link.childNodes);
     return;
   }
@@ -153,10 +153,10 @@ export function markQuote(root, quote) {
     const [start] = ranges.get(node) ?? [at];
     ranges.set(node, [start, end]);
   }
-  const marks = [...ranges].map(([node, [start, end]]) => {
+  const marks = [...ranges].map(([node, [start, end]], i) => {
     const range = document.createRange();
-    range.setStart(node, start);
-    range.setEnd(node, end);
+    range.setStart(node, i ? 0 : start); // spaces and signs at the seams belong to the quote
+    range.setEnd(node, i < ranges.size - 1 ? node.length : end);
     const mark = document.createElement("mark");
     range.surroundContents(mark);
     return mark;

@@ -352,8 +352,8 @@ export class DuomoMessage extends LitElement {
     const citations = message.citations ?? [];
     if (!citations.length) return nothing;
     return html`<ul class="sources" aria-label=${this.t("sources")}>
-      ${citations.map((citation) => html`<li><button type="button" aria-label=${this.t("source.open", { n: citation.n, title: citation.title })}
-        @click=${() => this.#tell("open-source", { citation })}><span class="n" aria-hidden="true">${citation.n}</span><span class="title">${citation.title}</span></button></li>`)}
+      ${citations.map((citation) => html`<li><button type="button"
+        @click=${() => this.#tell("open-source", { citation })}><span class="n">${citation.n}</span> <span class="title">${citation.title}</span></button></li>`)}
     </ul>`;
   }
 

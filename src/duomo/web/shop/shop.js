@@ -18,17 +18,24 @@ let language = detectLanguage(
 /** @param {string} key @param {Record<string, string>} [params] */
 const t = (key, params = {}) => WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => params[name]);
 
-/** The widget, once its script has run. */
-const chat = () => /** @type {import("../widget/chat.js").DuomoChat | null} */ (document.querySelector("duomo-chat"));
+/** The widget; waits until its script has put it on the page. @returns {Promise<import("../widget/chat.js").DuomoChat>} */
+async function chat() {
+  await customElements.whenDefined("duomo-chat");
+  for (;;) {
+    const found = /** @type {import("../widget/chat.js").DuomoChat | null} */ (document.querySelector("duomo-chat"));
+    if (found) return found;
+    await new Promise(requestAnimationFrame);
+  }
+}
 
 /** @param {string} text */
-const ask = (text) => () => chat()?.ask(text);
+const ask = (text) => async () => (await chat()).ask(text);
 
 function speakOther() {
   language = language === "zh" ? "en" : "zh";
   localStorage.setItem(KEPT, language);
-  chat()?.speak(language);
   draw();
+  chat().then((found) => found.speak(language));
 }
 
 function draw() {
@@ -55,7 +62,7 @@ const page = () => html`
         <p>${t("hero.text")}</p>
         <div class="actions">
           <a class="button filled" href="#products">${t("hero.browse")}</a>
-          <button type="button" class="button" @click=${() => chat()?.open()}>${icon("chat")}${t("hero.ask")}</button>
+          <button type="button" class="button" @click=${async () => (await chat()).open()}>${icon("chat")}${t("hero.ask")}</button>
         </div>
       </div>
       <div class="stage">${["h3", "t9", "s2"].map((id) => tile(id, ""))}</div>

@@ -293,8 +293,8 @@ export class Session extends EventTarget {
   }
 
   /** Two tabs of one visitor must not overtake each other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
-  #exclusively(work) {
-    return navigator.locks ? navigator.locks.request(`${this.scope}:send`, work) : work();
+  async #exclusively(work) {
+    return navigator.locks ? await navigator.locks.request(`${this.scope}:send`, work) : work();
   }
 
   /** @param {Pending} message @returns {Promise<ApiError | null>} null when acknowledged */

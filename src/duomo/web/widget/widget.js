@@ -2,7 +2,7 @@
 /**
  * The one script tag of a page:
  *
- *   <script type="module" src="https://HOST/w/widget.js" data-workspace="demo" data-language="auto"></script>
+ *   <script type="module" src="ADDRESS/w/widget.js" data-workspace="demo" data-language="auto"></script>
  *
  * data-language: auto | zh | en · data-theme: auto | light | dark · data-accent: "#rrggbb" · data-open: open at once.
  * Afterwards `document.querySelector("duomo-chat")` has open(), close(), ask(text) and speak(language).
