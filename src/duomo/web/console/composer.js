@@ -250,7 +250,7 @@ class ConflictDialog extends Pane {
     const content = html`<div class="conflict">
       <p>${t("conflict_text")}</p>
       ${answers.map((answer) => html`<blockquote><strong>${answer.agent?.name}</strong>${answer.text || answer.parts.map((part) => part.name).join(", ")}</blockquote>`)}
-      <label>${t("your_reply")}<textarea rows="3" .value=${conflict.text}></textarea></label>
+      <label>${t("your_reply")}<textarea rows="3" autofocus .value=${conflict.text}></textarea></label>
       ${conflict.files.length ? html`<p class="muted">${icon("attach", 15)} ${conflict.files.map((file) => file.name).join(", ")}</p>` : nothing}
       <div class="form-buttons">
         <button class="button danger" type="button" @click=${() => settle("discard")}>${t("discard")}</button>

@@ -107,7 +107,7 @@ class Inbox extends Pane {
     const { t } = desk;
     return html`<section class="inbox" aria-label=${t("inbox")}>
       <header class="inbox-head">
-        <h1>${t("inbox")}</h1>
+        <div class="inbox-title"><h1>${t("inbox")}</h1>${this.#languages()}</div>
         <div class="search">${icon("search", 18)}
           <input type="search" id="search" aria-label=${t("search")} placeholder=${t("search")} @input=${this.#search} />
           ${desk.filter.q ? html`<button class="icon-button small" type="button" aria-label=${t("clear_search")} @click=${this.#clear}>${icon("close", 16)}</button>` : nothing}
@@ -137,10 +137,14 @@ class Inbox extends Pane {
     return html`<div class="chips">
       ${chips.map(([name, change]) => html`<button type="button" class="chip" data-filter=${name} aria-pressed=${filter[name] ? "true" : "false"} @click=${() => desk.setFilter(change)}>
           ${t(name)}${counts[name] ? html`<span class="count">${counts[name]}</span>` : nothing}</button>`)}
-      <select aria-label=${t("filter_language")} @change=${(/** @type {Event} */ event) => desk.setFilter({ language: /** @type {HTMLSelectElement} */ (event.target).value })}>
-        ${["", "zh", "en"].map((code) => html`<option value=${code} ?selected=${filter.language === code}>${code ? t(`language_${code}`) : t("any_language")}</option>`)}
-      </select>
     </div>`;
+  }
+
+  #languages() {
+    const { t, filter } = desk;
+    return html`<select aria-label=${t("filter_language")} @change=${(/** @type {Event} */ event) => desk.setFilter({ language: /** @type {HTMLSelectElement} */ (event.target).value })}>
+      ${["", "zh", "en"].map((code) => html`<option value=${code} ?selected=${filter.language === code}>${code ? t(`language_${code}`) : t("any_language")}</option>`)}
+    </select>`;
   }
 
   #list() {
@@ -174,6 +178,7 @@ class Inbox extends Pane {
           ${item.waiting_since ? html`<waiting-time .since=${item.waiting_since}></waiting-time>` : html`<time class="muted" datetime=${item.updated_at}>${formatTime(last?.created_at ?? item.updated_at, desk.language)}</time>`}
         </span>
         <span class="row-line"><span class="snippet">${found ? marked(found.snippet, desk.filter.q.trim()) : this.#snippet(item)}</span>
+          ${item.assignee ? html`<span class="owner">${item.assignee.id === desk.me?.id ? t("you") : item.assignee.name}</span>` : nothing}
           ${item.unread ? html`<span class="badge"><span aria-hidden="true">${item.unread > 99 ? "99+" : item.unread}</span><span class="visually-hidden">${t("unread_count", { n: item.unread })}</span></span>` : nothing}
         </span>
         ${this.#marks(item)}
@@ -191,17 +196,16 @@ class Inbox extends Pane {
     return html`${who ? html`<span class="who">${who}</span> ` : nothing}${last.text || `[${media || t("document")}]`}`;
   }
 
-  /** Small facts under the row: status where the list mixes them, media, who has it. @param {Summary} item */
+  /** Small facts under the row: status where the list mixes them, media, rating. @param {Summary} item */
   #marks(item) {
     const { t } = desk;
     const mixed = !desk.filter.status;
-    if (!mixed && !item.media.length && !item.assignee && !item.snoozed_until && !item.csat) return nothing;
+    if (!mixed && !item.media.length && !item.snoozed_until && !item.csat) return nothing;
     return html`<span class="row-marks">
       ${mixed ? html`<span class="status ${item.status}">${t(`status_${item.status}`)}</span>` : nothing}
       ${item.snoozed_until ? html`<span class="muted">${icon("pause_clock", 13)}${t("snoozed_until", { time: formatTime(item.snoozed_until, desk.language) })}</span>` : nothing}
       ${item.media.map((kind) => html`<span class="medium" role="img" aria-label=${t(`has_${kind}`)} title=${t(`has_${kind}`)}>${icon(MEDIA[/** @type {keyof typeof MEDIA} */ (kind)] ?? "document", 14)}</span>`)}
       ${item.csat ? html`<span class="medium" role="img" aria-label="${t("csat")}: ${t("csat_score", { n: item.csat.score })}">${icon("star", 13)}${item.csat.score}</span>` : nothing}
-      ${item.assignee ? html`<span class="owner">${item.assignee.id === desk.me?.id ? t("you") : item.assignee.name}</span>` : nothing}
     </span>`;
   }
 }

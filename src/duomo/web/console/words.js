@@ -17,7 +17,7 @@ export const WORDS = {
     status_open: "Open", status_pending: "Bot", status_snoozed: "Snoozed", status_resolved: "Resolved",
     status_all: "All", status_label: "Status", mine: "Mine", unassigned: "Unassigned", unread: "Unread",
     any_language: "Language", language_zh: "Chinese", language_en: "English", filter_language: "Language",
-    search: "Search messages, voice and pictures", search_short: "Search", clear_search: "Clear the search",
+    search: "Search text, voice and pictures", search_short: "Search", clear_search: "Clear the search",
     no_conversations: "No conversations here", no_conversations_hint: "New ones appear by themselves.",
     no_match: "Nothing matches", no_match_hint: "Try fewer or other words, or another filter.",
     waiting_for: "waiting {time}", unread_count: "{n} unread", you: "You", bot: "Bot", note: "Note",
