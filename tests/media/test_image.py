@@ -95,6 +95,12 @@ def test_a_long_side_is_scaled_down() -> None:
     assert (made.width, made.height, colours(made)) == (500, 150, HALVES)
 
 
+def test_a_palette_is_scaled_as_colours_are() -> None:
+    board = Image.fromarray((np.indices((400, 400)).sum(axis=0) % 2 * 255).astype(np.uint8)).quantize(2)
+    pixels = image.decode(clean(samples.saved(board, "PNG"), image_side=200).data)[20:-20, 20:-20].astype(int)
+    assert np.abs(pixels - 127).max() <= 6
+
+
 def test_of_an_animation_the_first_frame_is_kept() -> None:
     first, second = samples.halves(), Image.new("RGB", (96, 64), (0, 255, 0))
     made = clean(samples.saved(first, "GIF", save_all=True, append_images=[second], duration=100))

@@ -97,7 +97,9 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
                         continue
                     good += 1
                     yield frame
-            except (av.error.InvalidDataError, EOFError):
+            except MemoryError:
+                raise
+            except av.error.FFmpegError:  # each decoder has errors of its own for damage
                 bad += 1
     except (av.error.FFmpegError, EOFError):
         bad += 1
