@@ -10,6 +10,7 @@ import pytest
 
 from duomo.server.auth import COOKIE
 from duomo.store.postgres import Database, Workspace
+from duomo.support import conversation as talk
 from tests.server.conftest import Person, Running, add_agent, become_agent, become_visitor
 
 VISITOR_CALLS = [
@@ -36,6 +37,19 @@ AGENT_CALLS = [
 ]
 
 
+async def add_artifact(db: Database, workspace: Workspace, message_id: str) -> str:
+    async with db.transaction(workspace.id) as tx:
+        part = await tx.value(
+            "insert_part", message_id=message_id, position=0, kind="image", mime="image/png", name="x", incoming=None
+        )
+        cursor = await tx.connection.execute(
+            "INSERT INTO artifacts (part_id, kind, text, confidence, model, version, duration_ms) "
+            "VALUES (%s, 'ocr', 'secret', 1, 'm', 'v', 1) RETURNING id",
+            (part,),
+        )
+        return str((await cursor.fetchone() or {})["id"])
+
+
 @pytest.fixture
 async def theirs(web: Running, db: Database, http: httpx2.AsyncClient) -> AsyncIterator[dict[str, str]]:
     """A workspace with one of everything; the ids of it all."""
@@ -47,21 +61,13 @@ async def theirs(web: Running, db: Database, http: httpx2.AsyncClient) -> AsyncI
     assert (await visitor.say("a secret of theirs", id=ids["m"])).status_code == 201
     reply = {"shortcut": "theirs", "title": "theirs", "text": {"en": "x"}}
     assert (await agent.put(f"canned/{ids['canned']}", reply)).status_code == 200
+    ids["a"] = await add_artifact(db, other, ids["m"])
     async with db.transaction(other.id) as tx:
         await tx.run(
             "put_article", id="theirs", source="x", topic=None, title="theirs", language="en", uri="x", text="secret",
             content_hash="x",
         )  # fmt: skip
         ids["i"] = str(await tx.value("start_import", total=1, files=[]))
-        part = await tx.value(
-            "insert_part", message_id=ids["m"], position=0, kind="image", mime="image/png", name="x", incoming=None
-        )
-        cursor = await tx.connection.execute(
-            "INSERT INTO artifacts (part_id, kind, text, confidence, model, version, duration_ms) "
-            "VALUES (%s, 'ocr', 'secret', 1, 'm', 'v', 1) RETURNING id",
-            (part,),
-        )
-        ids["a"] = str((await cursor.fetchone() or {})["id"])
     yield ids
     await agent.http.aclose()
 
@@ -81,11 +87,23 @@ async def test_a_visitor_finds_nothing_of_another_workspace(
 
 @pytest.mark.parametrize(("method", "path", "body"), VISITOR_CALLS[:-1])
 async def test_a_visitor_finds_nothing_of_another_visitor(
-    http: httpx2.AsyncClient, workspace: Workspace, visitor: Person, method: str, path: str, body: object
+    http: httpx2.AsyncClient,
+    db: Database,
+    workspace: Workspace,
+    visitor: Person,
+    method: str,
+    path: str,
+    body: object,
 ) -> None:
-    await visitor.say("a secret of ours")
+    sent, answer = str(uuid.uuid4()), str(uuid.uuid4())
+    await visitor.say("a secret of ours", id=sent)
+    artifact = await add_artifact(db, workspace, sent)
+    async with db.transaction(workspace.id) as tx:
+        await talk.store_message(
+            tx, visitor.conversation, id=answer, author="bot", kind="answer", text="secret", language="en"
+        )
     stranger = await become_visitor(http, workspace)
-    ids = {"c": visitor.conversation, "m": str(uuid.uuid4()), "a": str(uuid.uuid4())}
+    ids = {"c": visitor.conversation, "m": answer, "a": artifact}
     assert await in_words(stranger, method, path, body, ids) == "404 not_found"
     assert (await stranger.get("conversations")).json()[0]["id"] == stranger.conversation
 

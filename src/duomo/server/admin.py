@@ -11,7 +11,16 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from duomo.errors import DuomoError, InputError, MediaError, NotFound, Unavailable
+from duomo.errors import (
+    DuomoError,
+    InputError,
+    LLMUnavailable,
+    MediaError,
+    ModelUnavailable,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
 from duomo.models import weights
 from duomo.server import paging
 from duomo.server.auth import Agent, AgentDep
@@ -42,6 +51,11 @@ _PAGE = 50
 _PATIENCE_S = 60.0  # for an answer to a question asked outside a conversation
 _QUESTION_BYTES = 20_000_000
 _IMPORT_FILES = 200
+_ERRORS: dict[str, type[DuomoError]] = {
+    **{kind.code: kind for kind in (TooLarge, MediaError, Unavailable, ModelUnavailable, LLMUnavailable)},
+    **dict.fromkeys(("unsupported_type", "empty"), MediaError),
+}
+"""What a worker's refusal was, by its code; anything else was bad input."""
 
 
 # Knowledge --------------------------------------------------------------------------------------------------------
@@ -150,7 +164,8 @@ async def _question(request: Request, site: Site, agent: Agent, kind: str) -> JS
     if row is None:
         raise Unavailable(f"no worker answered within {_PATIENCE_S:.0f} s. Is one running?")
     if row["error"]:
-        raise InputError(str(row["error"].get("message")), code=str(row["error"].get("code")))
+        code = str(row["error"]["code"])
+        raise _ERRORS.get(code, InputError)(str(row["error"]["message"]), code=code)
     return JSONResponse(row["answer"])
 
 

@@ -59,7 +59,7 @@ def load(environment: Mapping[str, str], **arguments: Any) -> Settings:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each DUOMO_ variable that nothing reads, with the nearest name that something does."""
-    known = [variable(field.name) for field in fields(Settings)]
+    known = [*(variable(field.name) for field in fields(Settings)), "DUOMO_VENV"]  # the last is bootstrap.py's
     sentences = []
     for name in sorted(environment):
         if name.startswith("DUOMO_") and name not in known:
