@@ -110,7 +110,7 @@ def _saved(image: Image.Image, form: str) -> bytes:
     if form == "JPEG":
         image.save(out, "JPEG", quality=88)
     else:
-        image.save(out, "PNG")
+        image.save(out, "PNG", compress_level=3)  # half the time of 6 for a quarter more bytes
     return out.getvalue()
 
 
