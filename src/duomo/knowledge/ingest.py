@@ -7,6 +7,7 @@ an article whose fingerprint is stored is passed over without being read.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from duomo.knowledge import lexicon
 from duomo.knowledge.chunk import Chunk, chunk, context, pictures, plain, replace_pictures
 from duomo.knowledge.index import pinyin_vector, search_vector
 from duomo.knowledge.read import IMAGES, Article, Draft, Failure, Picture, drafts, fingerprint, language_of
-from duomo.knowledge.sources import Source
+from duomo.knowledge.sources import Source, sources_from_file
 from duomo.media import audio, image
 from duomo.media.sanitise import sanitise
 from duomo.media.sniff import sniff
@@ -30,6 +31,7 @@ from duomo.types import Language
 PIPELINE = "1"  # part of every fingerprint: change it when the same file would give other chunks
 BATCH = 64  # drafts whose fingerprints are looked up at once
 LEGIBLE = 0.5  # confidence below which what was read in a picture is noise
+NOTE_EVERY_S = 0.5  # between two notes of progress
 OPENING = 40  # characters of an article without a title that stand for one
 
 
@@ -96,6 +98,46 @@ async def ingest(
     if report.changed:
         await lexicon.rebuild(db, workspace_id)
     return report
+
+
+async def run_import(db: Database, workspace_id: str, import_id: str, *, models: Models, blobs: Blobs) -> None:
+    """Ingest uploaded files and write how far it is into their `imports` row; does nothing when that is done.
+
+    Killed half way and run again, it passes over the articles that were stored.
+    """
+    async with db.transaction(workspace_id) as tx:
+        files = await tx.value("begin_import", id=import_id)
+    if files is None:
+        return
+    noted = 0.0
+
+    async def note(report: Report) -> None:
+        nonlocal noted
+        if report.done < report.total and time.monotonic() - noted < NOTE_EVERY_S:
+            return
+        noted = time.monotonic()
+        failed = [{"name": name, "reason": reason} for name, reason in report.failed]
+        async with db.transaction(workspace_id) as tx:
+            await tx.run(
+                "note_import", id=import_id, done=report.done, total=report.total, added=report.added,
+                unchanged=report.unchanged, updated=report.updated, failed=failed,
+            )  # fmt: skip
+
+    def reader(key: str) -> Callable[[], bytes]:
+        return lambda: blobs.get(workspace_id, key)
+
+    sources = await asyncio.to_thread(
+        lambda: [source for file in files for source in sources_from_file(file["name"], reader(file["blob"]))]
+    )
+    report = await ingest(db, workspace_id, sources, models=models, blobs=blobs, progress=note)
+    report.done = report.total
+    await note(report)
+    async with db.transaction(workspace_id) as tx:
+        await tx.run("finish_import", id=import_id)
+        keys = {file["blob"] for file in files}
+        gone = [key for key in keys if await tx.run("delete_incoming_blob", key=key, **{"import": import_id})]
+    for key in gone:
+        blobs.delete(workspace_id, key)
 
 
 async def remove(db: Database, workspace_id: str, article_id: str) -> bool:

@@ -128,3 +128,23 @@ SELECT term, pinyin, weight FROM lexicon ORDER BY term;
 SELECT c.id::text AS id, c.position, c.heading, c.text, c.picture, a.title, a.uri
 FROM chunks c JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
 WHERE c.id = ANY(%(ids)s::uuid[]);
+
+-- name: begin_import
+UPDATE imports SET state = 'running' WHERE id = %(id)s AND state <> 'done' RETURNING files;
+
+-- name: note_import
+UPDATE imports SET done = %(done)s, total = %(total)s, added = %(added)s, unchanged = %(unchanged)s,
+    updated = %(updated)s, failed = %(failed)s
+WHERE id = %(id)s;
+
+-- name: finish_import
+UPDATE imports SET state = 'done', files = '[]' WHERE id = %(id)s;
+
+-- name: delete_incoming_blob
+-- A file that was also sent elsewhere, or is a picture of an article, stays.
+DELETE FROM blobs WHERE key = %(key)s
+    AND NOT EXISTS (SELECT FROM parts WHERE %(key)s IN (incoming, blob, original))
+    AND NOT EXISTS (SELECT FROM article_pictures WHERE blob = %(key)s)
+    AND NOT EXISTS (
+        SELECT FROM imports WHERE id <> %(import)s AND files @> jsonb_build_array(jsonb_build_object('blob', %(key)s::text))
+    );
