@@ -26,18 +26,19 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 
 from duomo import store
-from duomo.errors import ConfigError, DuomoError, StoreUnavailable
+from duomo.errors import ConfigError, DuomoError, InputError, StoreUnavailable, Unavailable
 from duomo.knowledge import ingest as ingestion
 from duomo.knowledge import lexicon
 from duomo.knowledge.retrieve import Retriever
 from duomo.models.embed import MiniLM, MultilingualE5
 from duomo.models.llm import Capabilities, OpenAICompatible
-from duomo.models.perceive import Perception, load_perception
+from duomo.models.perceive import load_perception
 from duomo.store.blobs import Blobs
 from duomo.store.jobs import QUEUES, make_app
-from duomo.store.postgres import Database
+from duomo.store.postgres import Database, Workspace
 from duomo.support import conversation, perceive, turn
 from duomo.support.answer import Answerer, Remembering
+from duomo.support.ask import Asking, ask, retrieve
 from duomo.support.confidence import Calibration
 from duomo.support.generate import Writer
 from duomo.support.perceive import Senses
@@ -99,36 +100,51 @@ class Work:
     blobs: Blobs
     desk: Desk | None = None
     senses: Senses | None = None
+    asking: Asking | None = None
     knowledge: ingestion.Models | None = None
 
 
 def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> Work:
     """Load and warm up the models that `queues` need."""
-    desk = senses = knowledge = None
-    if "turns" in queues:
-        desk = Desk(db, blobs, make_answerer(db, settings))
-    if "media" in queues or "knowledge" in queues:
-        perception = load_perception()
-        senses = Senses(db, blobs, perception, functools.partial(lexicon.repair, db))
-        if "knowledge" in queues:
-            knowledge = ingestion_models(perception)
-    return Work(db, blobs, desk, senses, knowledge)
-
-
-def ingestion_models(perception: Perception) -> ingestion.Models:
-    return ingestion.Models(
-        MultilingualE5(), MiniLM(), pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
+    encoders = load_encoders()
+    answerer, retriever = make_answerer(db, encoders, settings)
+    repair = functools.partial(lexicon.repair, db)
+    desk = Desk(db, blobs, answerer) if "turns" in queues else None
+    if "media" not in queues and "knowledge" not in queues:
+        return Work(db, blobs, desk)
+    perception = load_perception()
+    senses = Senses(db, blobs, perception, repair)
+    asking = Asking(answerer, retriever, lambda: perception, repair)
+    text, english = encoders
+    models = ingestion.Models(
+        text, english, pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
     )
+    return Work(db, blobs, desk, senses, asking, models)
 
 
-def make_answerer(db: Database, settings: Settings) -> Answerer:
-    text, english = Remembering(MultilingualE5()), Remembering(MiniLM())
-    for encoder in (text, english):
+def load_asking(db: Database, home: Path, environment: Mapping[str, str]) -> Asking:
+    """What `support.ask` needs, for a command; models that look and listen are loaded when a file comes."""
+    answerer, retriever = make_answerer(db, load_encoders(), Settings.of(environment, home=home))
+    return Asking(answerer, retriever, functools.cache(load_perception), functools.partial(lexicon.repair, db))
+
+
+Encoders = tuple[Remembering, Remembering]
+"""Multilingual, English."""
+
+
+def load_encoders() -> Encoders:
+    encoders = Remembering(MultilingualE5()), Remembering(MiniLM())
+    for encoder in encoders:
         encoder.encode(["How do I return an order? 怎么退货？"], kind="query")  # the first run of a graph is slow
+    return encoders
+
+
+def make_answerer(db: Database, encoders: Encoders, settings: Settings) -> tuple[Answerer, Retriever]:
+    text, english = encoders
     llm = settings.llm()
-    return Answerer(
-        Retriever(db, text, english), text, calibration=Calibration.shipped(), writer=Writer(llm) if llm else None
-    )
+    retriever = Retriever(db, text, english)
+    writer = Writer(llm) if llm else None
+    return Answerer(retriever, text, english, calibration=Calibration.shipped(), writer=writer), retriever
 
 
 # Jobs -------------------------------------------------------------------------------------------------------------
@@ -157,6 +173,11 @@ def register(app: procrastinate.App, work: Work) -> None:
         assert work.knowledge
         await ingestion.run_import(work.db, workspace_id, import_id, models=work.knowledge, blobs=work.blobs)
 
+    async def answer_question(workspace_id: str, question_id: str) -> None:
+        assert work.asking
+        await _answer_question(work.db, work.blobs, work.asking, workspace_id, question_id)
+
+    _task(app, "answer_question", answer_question, work)
     _task(app, "turn", run_turn, work)
     _task(app, "turn_deadline", turn_deadline, work)
     _task(app, "perceive", perceive_part, work)
@@ -178,6 +199,36 @@ def _task(app: procrastinate.App, name: str, run: Callable[..., Awaitable[None]]
             raise
 
     app.task(name=name, retry=retry, pass_context=True)(job)
+
+
+async def _answer_question(db: Database, blobs: Blobs, asking: Asking, workspace_id: str, question_id: str) -> None:
+    """Answer what somebody asked over REST and waits for; what they did wrong is their answer too."""
+    async with db.transaction(workspace_id) as tx:
+        row = await tx.one("question", id=question_id)
+        settings = await tx.value("workspace_settings")
+    if row is None or row["answer"] is not None or row["error"] is not None:
+        return
+    query = row["query"]
+    files = {
+        kind: await asyncio.to_thread(blobs.get, workspace_id, query[kind]) if query.get(kind) else None
+        for kind in ("image", "audio")
+    }
+    workspace = Workspace(workspace_id, "", settings)
+    answer: Any = None
+    error: dict[str, str] | None = None
+    try:
+        if row["kind"] == "retrieve":
+            answer = await retrieve(
+                db, workspace, text=query["text"], language=query.get("language"), k=query["k"], models=asking, **files
+            )
+        else:
+            answer = await ask(
+                db, workspace, text=query["text"], language=query.get("language"), models=asking, **files
+            )
+    except (InputError, Unavailable) as refused:
+        error = {"code": refused.code, "message": str(refused)}
+    async with db.transaction(workspace_id) as tx:
+        await tx.run("answer_question", id=question_id, answer=answer, error=error)
 
 
 async def give_up(work: Work, task: str, arguments: Mapping[str, Any]) -> None:

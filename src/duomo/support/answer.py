@@ -7,6 +7,7 @@ that cites nothing is taken out before it is shown (`generate.py`).
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
@@ -16,17 +17,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from duomo.errors import LLMUnavailable
+from duomo.knowledge.chunk import plain
 from duomo.knowledge.retrieve import Query
 from duomo.models.embed import Kind, TextEmbedder, Vectors
 from duomo.support import wording
 from duomo.support.confidence import Calibration, features
-from duomo.support.extract import tighten
+from duomo.support.extract import tighten, units
 from duomo.support.generate import Writer
 from duomo.support.intent import SMALL_TALK, Intent, intent_of, is_dangerous
 from duomo.support.outcome import Delta, Outcome, Question, Reason, cite, numbered
+from duomo.support.thesaurus import expanded
 from duomo.types import Citation, Language, Passage
 
-CANDIDATES = 8  # passages looked at
+CANDIDATES = 12  # passages looked at
+PER_ARTICLE = 2  # of one article
+ENGLISH = 0.25  # weight of the English encoder beside the multilingual one when sentences are compared
 QUOTED = 2  # passages shown at most
 SECOND = 0.97  # share of the first one's score that a second passage needs to be quoted too
 OPTIONS = 3  # of a clarifying question
@@ -62,15 +67,23 @@ class Answerer:
     """Answers from one knowledge base.
 
     Args:
-        text: the encoder the knowledge was ingested with; the same object retrieval encodes questions with.
+        text, english: the encoders the knowledge was ingested with; give the same objects to retrieval, so that a
+            question is encoded once.
         writer: words answers from passages with a language model; without it, or when it fails, passages are quoted.
     """
 
     def __init__(
-        self, retriever: Retrieves, text: TextEmbedder, *, calibration: Calibration, writer: Writer | None = None
+        self,
+        retriever: Retrieves,
+        text: TextEmbedder,
+        english: TextEmbedder | None = None,
+        *,
+        calibration: Calibration,
+        writer: Writer | None = None,
     ) -> None:
         self._retriever = retriever
         self._text = text
+        self._english = english
         self._calibration = calibration
         self._writer = writer
 
@@ -108,27 +121,50 @@ class Answerer:
 
     async def search(self, workspace_id: str, question: Question) -> Found:
         """The passages for a question; for one that leans on the question before, whichever reading is surer."""
-        readings = [_search_text(question)]
+        readings = [search_text(question)]
         if question.earlier:
             readings.append(f"{question.earlier} {readings[0]}")
         best: Found | None = None
-        for text in readings:
+        for reading in readings:
+            text = expanded(reading)
             query = Query(
-                text=text, language=question.language, spoken=question.spoken, images=question.images, k=CANDIDATES
+                text=text,
+                language=question.language,
+                spoken=question.spoken,
+                images=question.images,
+                k=CANDIDATES,
+                per_article=PER_ARTICLE,
             )
             passages = await self._retriever.retrieve(workspace_id, query)
             if question.chosen:
                 passages = [p for p in passages if p.title == question.chosen] or passages
-            found = Found(text, passages, self._probability(text, question.language, passages))
+            found = Found(reading, text, question.language, passages)
+            if passages:
+                evidence = await asyncio.to_thread(self.evidence, found)
+                found = replace(found, probability=self._calibration[question.language].probability(evidence))
             if best is None or found.probability > best.probability:
                 best = found
         assert best is not None
         return best
 
-    def _probability(self, text: str, language: Language, passages: Sequence[Passage]) -> float:
-        if not passages:
-            return 0.0
-        return self._calibration[language].probability(features(text, language, passages))
+    def evidence(self, found: Found) -> dict[str, float]:
+        """What the confidence in the first of the passages rests on. Blocks."""
+        title, text = found.article(found.passages[0])
+        pieces = [plain(unit.text) for unit in units(text)] or [plain(text)]
+        cosines, english = self._cosines(found, title, pieces)
+        return features(
+            found.text, found.language, found.passages,
+            sentence=float(cosines.max()), sentence_en=float(english.max()),
+        )  # fmt: skip
+
+    def _cosines(self, found: Found, title: str, texts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        """(texts,) cosines with the question, of each encoder: each text under the title it stands under."""
+        titled = [f"{title}: {text}" for text in texts]
+        cosines = self._text.encode(titled, kind="passage") @ self._text.encode([found.asked], kind="query")[0]
+        if self._english is None or found.language != "en":
+            return cosines, np.zeros(len(texts), dtype=np.float32)
+        english = self._english.encode(titled, kind="passage") @ self._english.encode([found.asked], kind="query")[0]
+        return cosines, english
 
     def _decide(self, question: Question, found: Found) -> Decision:
         model = self._calibration[question.language]
@@ -143,7 +179,7 @@ class Answerer:
 
     async def _quoted(self, question: Question, found: Found, decision: Decision) -> Outcome:
         if decision.outcome == "answer":
-            citations = await asyncio.to_thread(self._cite, found, question.language)
+            citations = await asyncio.to_thread(self.cite, found)
             return Outcome("answer", numbered(citations), citations)
         if decision.outcome == "clarify" and question.failures == 0:
             options = list(dict.fromkeys(p.title for p in found.passages))[:OPTIONS]
@@ -157,34 +193,48 @@ class Answerer:
         safety = [p for p in found.passages if is_dangerous(p.title)] or [
             p for p in found.passages[:3] if is_dangerous(p.text)
         ]
-        citations = await asyncio.to_thread(self._cite, replace(found, passages=safety[:1]), question.language)
+        citations = await asyncio.to_thread(self.cite, replace(found, passages=safety[:1]))
         text = wording.sentence("handoff_emergency", question.language)
         record = Decision("emergency", found, 0.0, 0.0, self._calibration.version).record()
         full = "\n\n".join([text, numbered(citations)]) if citations else text
         return Outcome("handoff", full, citations, handoff="emergency", decision=record)
 
-    def _cite(self, found: Found, language: Language) -> list[Citation]:
-        """The first passage tightened, and a second one of the same strength."""
-        (query,) = self._text.encode([found.text], kind="query")
+    def cite(self, found: Found) -> list[Citation]:
+        """What is quoted: the best article's passages tightened, and those of a second one of the same strength."""
         citations: list[Citation] = []
-        for passage in found.passages[:QUOTED]:
-            if citations and passage.score < SECOND * found.passages[0].score:
+        for first in _first_of_each_article(found.passages)[:QUOTED]:
+            if citations and first.score < SECOND * found.passages[0].score:
                 break
-            quote = tighten(found.text, passage.text, encode=self._passages, query=query)
-            citations.append(cite(passage, quote))
+            title, text = found.article(first)
+            closeness = functools.partial(self._closeness, found, title)
+            citations.append(cite(first, tighten(found.asked, text, closeness=closeness)))
         return citations
 
-    def _passages(self, texts: Sequence[str]) -> Vectors:
-        return self._text.encode(texts, kind="passage")
+    def _closeness(self, found: Found, title: str, texts: Sequence[str]) -> Vectors:
+        cosines, english = self._cosines(found, title, texts)
+        closeness: Vectors = cosines + ENGLISH * english
+        return closeness
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was searched for, what came, and how likely the first one answers."""
+    """What was searched for, what came, and how likely the first one answers.
 
+    Attributes:
+        asked: the reading of the question.
+        text: the same in the words of articles too.
+    """
+
+    asked: str
     text: str
+    language: Language
     passages: Sequence[Passage]
-    probability: float
+    probability: float = 0.0
+
+    def article(self, passage: Passage) -> tuple[str, str]:
+        """The title, and all that was found, of the article a passage belongs to."""
+        parts = sorted((p for p in self.passages if p.article_id == passage.article_id), key=lambda p: p.position)
+        return passage.title, "\n\n".join(p.text for p in parts)
 
 
 @dataclass(slots=True)
@@ -208,12 +258,25 @@ class Decision:
             "clarify_from": self.clarify_from,
             "calibration": self.calibration,
             "candidates": [
-                {"title": p.title, "score": round(p.score, 4), **{k: round(v, 4) for k, v in p.signals.items()}}
+                {
+                    "article_id": p.article_id,
+                    "title": p.title,
+                    "text": p.text[:200],
+                    "score": round(p.score, 4),
+                    **{k: round(v, 4) for k, v in p.signals.items()},
+                }
                 for p in self.found.passages[:5]
             ],
             "timings_ms": dict(self.timings),
             **self.notes,
         }
+
+
+def _first_of_each_article(passages: Sequence[Passage]) -> list[Passage]:
+    first: dict[str, Passage] = {}
+    for passage in passages:
+        first.setdefault(passage.article_id, passage)
+    return list(first.values())
 
 
 def small_talk(question: Question, intent: Intent) -> Outcome | None:
@@ -236,7 +299,7 @@ def _searchable(question: Question) -> bool:
     return bool(question.text.strip() or question.seen.strip() or len(question.images))
 
 
-def _search_text(question: Question) -> str:
+def search_text(question: Question) -> str:
     """What is written or said decides; what a picture shows is added, cut so that it cannot drown the question."""
     chosen = f"{question.earlier} {question.chosen}".strip() if question.chosen else question.text
     seen = " ".join(question.seen.split())[:SEEN]

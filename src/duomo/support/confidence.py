@@ -28,6 +28,8 @@ FEATURES = (
     "title",  # share of the question's words in the title, [0, 1]
     "unknown_codes",  # share of the codes and model names asked for that the passage lacks, [0, 1]
     "length",  # log of the question's number of words
+    "sentence",  # cosine of the best article's nearest sentence, under its title
+    "sentence_en",  # the same of the English encoder; 0 in Chinese
     "translated",  # 1 when the passage is in another language than the question
 )
 LEADERS = ("cosine", "bm25", "coverage")
@@ -70,9 +72,11 @@ class Calibration:
         return self.models[language]
 
 
-def features(question: str, language: Language, passages: Sequence[Passage], i: int = 0) -> dict[str, float]:
-    """The evidence for passage `i` of a ranked list, as `FEATURES` names it."""
-    passage = passages[i]
+def features(
+    question: str, language: Language, passages: Sequence[Passage], *, sentence: float, sentence_en: float
+) -> dict[str, float]:
+    """The evidence for the first of a ranked list of passages, as `FEATURES` names it."""
+    passage = passages[0]
     others = [p for p in passages if p.article_id != passage.article_id]
     asked = set(terms(question))
     wanted = codes(question)
@@ -84,5 +88,7 @@ def features(question: str, language: Language, passages: Sequence[Passage], i: 
         "title": len(asked & set(terms(passage.title))) / len(asked) if asked else 0.0,
         "unknown_codes": len(wanted - codes(f"{passage.title} {passage.text}")) / len(wanted) if wanted else 0.0,
         "length": math.log1p(len(asked)),
+        "sentence": sentence,
+        "sentence_en": sentence_en,
         "translated": float(passage.language != language),
     }

@@ -6,7 +6,7 @@ A table keeps its header and gives whole rows, numbered steps stay together, and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,10 +18,10 @@ from duomo.media.text import sentences
 from duomo.models.embed import Vectors
 
 WHOLE = 150  # `size` of a passage that is quoted as it stands
-ENOUGH = 200  # `size` at which a quote takes nothing more
+ENOUGH = 260  # `size` at which a quote takes nothing more
 PARAGRAPH = 60  # `size` of a paragraph that stays together
 NEAR = 0.3  # share of the best piece's lead over the worst that another needs to be quoted with it
-WORDS = 0.12  # what full coverage of the question's words is worth, in cosine
+WORDS = 0.06  # what full coverage of the question's words is worth, in cosine
 GAP = " … "
 
 Kind = Literal["sentence", "item", "step", "row"]
@@ -91,20 +91,11 @@ def codes(text: str) -> set[str]:
     return {code.upper() for code in CODE.findall(text)}
 
 
-def tighten(
-    question: str,
-    passage: str,
-    *,
-    encode: Callable[[Sequence[str]], Vectors],
-    query: Vectors,
-    weights: Mapping[str, float] | None = None,
-) -> str:
+def tighten(question: str, passage: str, *, closeness: Callable[[Sequence[str]], Vectors]) -> str:
     """The part of a passage that answers.
 
     Args:
-        encode: (texts) -> (texts, dim) unit rows of passages.
-        query: (dim,) the question's vector.
-        weights: how rare each of the question's words is; equal when not given.
+        closeness: (texts) -> (texts,) how near each is to the question, as cosines are.
     Returns:
         Markdown that stands so in the passage, `GAP` between sentences that are not neighbours there.
     """
@@ -117,18 +108,15 @@ def tighten(
         return _join(pieces, rows)
     if size(plain(passage)) <= WHOLE:
         return _join(pieces, range(len(pieces)))
-    scores = encode([plain(u.text) for u in pieces]) @ query + WORDS * _covered(question, pieces, weights)
+    scores = closeness([plain(u.text) for u in pieces]) + WORDS * _covered(question, pieces)
     return _join(pieces, _choose(pieces, scores))
 
 
-def _covered(question: str, pieces: Sequence[Unit], weights: Mapping[str, float] | None) -> Vectors:
-    """(units,) the weighted share of the question's words in each."""
-    asked = list(dict.fromkeys(terms(question)))
-    worth = np.array([(weights or {}).get(word, 1.0) for word in asked], dtype=np.float32)
-    has = np.array([[word in found for word in asked] for found in (set(terms(plain(u.text))) for u in pieces)])
-    total = float(worth.sum())
-    covered: Vectors = has.astype(np.float32) @ worth / total if total else np.zeros(len(pieces), np.float32)
-    return covered
+def _covered(question: str, pieces: Sequence[Unit]) -> Vectors:
+    """(units,) the share of the question's words in each."""
+    asked = set(terms(question))
+    shares = [len(asked & set(terms(plain(u.text)))) / max(len(asked), 1) for u in pieces]
+    return np.array(shares, dtype=np.float32)
 
 
 def _choose(pieces: Sequence[Unit], scores: Vectors) -> list[int]:

@@ -62,7 +62,7 @@ async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool
         artifacts, embedding = await asyncio.to_thread(look, senses.perception, clean, part["language"])
     except Unavailable:
         artifacts, embedding = [], None  # it can be shown and heard; a person can read it
-    repaired = [await _repaired(senses, workspace_id, artifact) for artifact in artifacts]
+    read = [await repaired(senses.repair, workspace_id, artifact) for artifact in artifacts]
     async with senses.db.transaction(workspace_id) as tx:
         if not await _lock(tx, part):
             return False
@@ -72,7 +72,7 @@ async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool
             duration_s=clean.duration_s, embedding=None if embedding is None else vector(embedding),
             original=part["incoming"] if settings.keep_originals else None,
         )  # fmt: skip
-        for artifact, original in repaired:
+        for artifact, original in read:
             await _store_artifact(tx, part_id, artifact, original)
         await _tell(tx, part)
     return True
@@ -137,11 +137,11 @@ async def _tell(tx: Tx, part: Row) -> None:
             await defer_turn(tx, row)
 
 
-async def _repaired(senses: Senses, workspace_id: str, artifact: Artifact) -> tuple[Artifact, str | None]:
+async def repaired(repair: Repair, workspace_id: str, artifact: Artifact) -> tuple[Artifact, str | None]:
     """A transcript with the workspace's own names put right, and as it was heard where that differs."""
     if artifact.kind != "transcript" or not artifact.text.strip():
         return artifact, None
-    text = await senses.repair(workspace_id, artifact.text, artifact.data.get("language"))
+    text = await repair(workspace_id, artifact.text, artifact.data.get("language"))
     if text == artifact.text:
         return artifact, None
     return replace(artifact, text=text, data={**artifact.data, "original": artifact.text}), artifact.text

@@ -166,3 +166,6 @@ SELECT key FROM blobs;
 -- name: delete_old_deltas
 -- The whole message stands in its own row; the pieces it was shown in are of no use to anybody.
 DELETE FROM events WHERE kind IN ('delta', 'turn') AND created_at < now() - make_interval(secs => %(older_than_s)s);
+
+-- name: workspace_settings
+SELECT settings FROM workspaces WHERE id = current_workspace();
