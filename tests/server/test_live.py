@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from duomo.errors import StoreUnavailable
 from duomo.server import live
 from duomo.server.settings import Settings
 from duomo.store.postgres import Database, Workspace
@@ -203,6 +204,26 @@ async def test_a_stream_ends_when_its_agent_signs_out(
         with pytest.raises(StopAsyncIteration):
             while True:
                 await within(10, anext(stream))
+
+
+async def test_a_stream_ends_when_the_database_goes_and_can_be_taken_up_again(
+    visitor: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = live.load_events
+    await visitor.say("one")
+    async with visitor.events() as stream:
+        assert (await within(10, anext(stream))).seq == 1
+
+        async def gone(*_: Any, **__: Any) -> Any:
+            raise StoreUnavailable("PostgreSQL went away: secret")
+
+        monkeypatch.setattr(live, "load_events", gone)
+        await visitor.say("two")
+        with pytest.raises(StopAsyncIteration):
+            await within(10, anext(stream))
+    monkeypatch.setattr(live, "load_events", read)
+    assert [f.seq for f in await within(10, visitor.read_events(1, after=1))] == [2]
+    assert "ERROR" not in caplog.text
 
 
 async def test_a_quiet_stream_says_that_it_lives(visitor: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,3 +180,18 @@ async def test_one_address_cannot_be_endless_visitors(
     monkeypatch.setattr(web.site, "rates", Rates.of(Settings(visitors_per_minute=2)))
     answers = [await http.post("/api/v1/visitors", json={"workspace": workspace.name}) for _ in range(3)]
     assert [a.status_code for a in answers] == [201, 201, 429]
+
+
+async def test_every_change_of_a_visitor_counts(visitor: Person, web: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web.site, "rates", Rates.of(Settings(messages_per_minute=5)))
+    here = f"conversations/{visitor.conversation}"
+    answers = [
+        await visitor.put(f"conversations/{uuid.uuid4()}", {}),
+        await visitor.post(f"{here}/handoff"),
+        await visitor.post(f"{here}/csat", {"score": 5}),
+        await visitor.post(f"{here}/messages/{uuid.uuid4()}/feedback", {"value": "up"}),
+        await visitor.post(f"{here}/artifacts/{uuid.uuid4()}", {"text": "x"}),
+        await visitor.say("hello"),
+    ]
+    assert [a.status_code for a in answers] == [201, 204, 204, 404, 404, 429]
+    assert (await visitor.get("conversations")).status_code == 200

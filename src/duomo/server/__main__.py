@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from duomo.errors import ConfigError, DuomoError
+from duomo.errors import ConfigError
 from duomo.server import settings
 from duomo.server.app import create_app
 
@@ -60,14 +61,13 @@ def main(arguments: list[str]) -> int:
     for sentence in settings.unknown_variables(os.environ):
         logging.getLogger("duomo.server").warning(sentence)
     try:
-        web_server(settings.load(os.environ, home=given.home, port=given.port, host=given.host)).run()
+        server = web_server(settings.load(os.environ, home=given.home, port=given.port, host=given.host))
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped in order
+            server.run()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except DuomoError as error:
-        print(error, file=sys.stderr)
-        return 3
-    return 0
+    return 0 if server.started else 3
 
 
 if __name__ == "__main__":

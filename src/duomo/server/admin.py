@@ -240,7 +240,7 @@ async def alive() -> dict[str, str]:
 
 @health.get("/readyz")
 async def ready(site: SiteDep) -> JSONResponse:
-    """200 when the database answers and a worker has given a sign of life in the last minute; 503 says what is not."""
+    """200 when the database answers and a worker has given a sign of life in the last 30 s; 503 says what is not."""
     state = {"database": True, "worker": False}
     try:
         async with site.db.transaction(None) as tx:

@@ -297,7 +297,21 @@ def _is_https(request: Request) -> bool:
     return request.url.scheme == "https" or bool(public_url and public_url.startswith("https://"))
 
 
+async def writing_visitor(request: Request) -> Visitor:
+    """A visitor who changes something, which counts as a message.
+
+    Raises:
+        TooMany: of this visitor, or from this address.
+    """
+    found = await visitor(request)
+    rates = request.app.state.site.rates
+    rates.messages_by_address.take(address(request))
+    rates.messages.take(found.contact_id)
+    return found
+
+
 VisitorDep = Annotated[Visitor, Depends(visitor)]
+WritingVisitorDep = Annotated[Visitor, Depends(writing_visitor)]
 AgentDep = Annotated[Agent, Depends(agent)]
 
 

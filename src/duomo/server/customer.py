@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from duomo.errors import Denied, NotFound
 from duomo.server import live, render
-from duomo.server.auth import MediaGrant, ReaderDep, Visitor, VisitorDep, check_page
+from duomo.server.auth import MediaGrant, ReaderDep, Visitor, VisitorDep, WritingVisitorDep, check_page
 from duomo.server.docs import form
 from duomo.server.incoming import read_message
 from duomo.server.limits import address
@@ -64,7 +64,7 @@ async def list_conversations(site: SiteDep, visitor: VisitorDep) -> list[Convers
 
 @router.put("/conversations/{cid}", responses={201: {"model": ConversationView}})
 async def open_conversation(
-    site: SiteDep, visitor: VisitorDep, response: Response, cid: UUID, sent: ConversationRequest
+    site: SiteDep, visitor: WritingVisitorDep, response: Response, cid: UUID, sent: ConversationRequest
 ) -> ConversationView:
     """Open a conversation under an id of the caller's making, or find it open already."""
     async with site.db.transaction(visitor.workspace.id) as tx:
@@ -77,7 +77,7 @@ async def open_conversation(
 
 @router.put("/conversations/{cid}/messages/{mid}", responses={201: {"model": MessageView}}, openapi_extra=MESSAGE_BODY)
 async def put_message(
-    request: Request, response: Response, site: SiteDep, visitor: VisitorDep, cid: UUID, mid: UUID
+    request: Request, response: Response, site: SiteDep, visitor: WritingVisitorDep, cid: UUID, mid: UUID
 ) -> MessageView:
     """Send a message. Repeating it with the same id is safe for ever; another message with this id is a conflict."""
     async with site.db.transaction(visitor.workspace.id) as tx:
@@ -122,14 +122,16 @@ async def events(
 
 
 @router.post("/conversations/{cid}/handoff", status_code=204)
-async def ask_for_person(site: SiteDep, visitor: VisitorDep, cid: UUID) -> None:
+async def ask_for_person(site: SiteDep, visitor: WritingVisitorDep, cid: UUID) -> None:
     async with site.db.transaction(visitor.workspace.id) as tx:
         await _own(tx, visitor, cid)
         await talk.act(tx, conversation_id=str(cid), action="hand_off", by="customer", reason="requested")
 
 
 @router.post("/conversations/{cid}/artifacts/{aid}")
-async def correct(site: SiteDep, visitor: VisitorDep, cid: UUID, aid: UUID, sent: CorrectionRequest) -> MessageView:
+async def correct(
+    site: SiteDep, visitor: WritingVisitorDep, cid: UUID, aid: UUID, sent: CorrectionRequest
+) -> MessageView:
     """Put right what was heard or read; the bot answers again."""
     async with site.db.transaction(visitor.workspace.id) as tx:
         await _own(tx, visitor, cid)
@@ -141,14 +143,14 @@ async def correct(site: SiteDep, visitor: VisitorDep, cid: UUID, aid: UUID, sent
 
 
 @router.post("/conversations/{cid}/messages/{mid}/feedback", status_code=204)
-async def give_feedback(site: SiteDep, visitor: VisitorDep, cid: UUID, mid: UUID, sent: FeedbackRequest) -> None:
+async def give_feedback(site: SiteDep, visitor: WritingVisitorDep, cid: UUID, mid: UUID, sent: FeedbackRequest) -> None:
     async with site.db.transaction(visitor.workspace.id) as tx:
         await _own(tx, visitor, cid)
         await talk.set_feedback(tx, conversation_id=str(cid), message_id=str(mid), value=sent.value)
 
 
 @router.post("/conversations/{cid}/csat", status_code=204)
-async def rate(site: SiteDep, visitor: VisitorDep, cid: UUID, sent: CsatRequest) -> None:
+async def rate(site: SiteDep, visitor: WritingVisitorDep, cid: UUID, sent: CsatRequest) -> None:
     async with site.db.transaction(visitor.workspace.id) as tx:
         await _own(tx, visitor, cid)
         await talk.set_csat(tx, conversation_id=str(cid), score=sent.score, comment=sent.comment)

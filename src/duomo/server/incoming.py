@@ -29,12 +29,10 @@ async def read_message(
     """The fields of a message and its files, which are stored and recognised.
 
     Args:
-        sender: whose rate counts.
+        sender: whose rate of files counts.
     Raises:
         TooMany, TooLarge, MediaError, InputError: as the protocol says.
     """
-    site.rates.messages_by_address.take(address(request))
-    site.rates.messages.take(sender)
     if not request.headers.get("content-type", "").startswith("multipart/"):
         yield parse(shape, await request.body()), ()
         return

@@ -7,6 +7,7 @@ reads in a transaction of its own, so that no connection is held while it waits.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from duomo.errors import StoreUnavailable
 from duomo.server.auth import Agent, Visitor, read_session
 from duomo.server.render import Renderer
 from duomo.server.shapes import PresenceView
@@ -46,20 +48,29 @@ def start_after(request: Request, after: int | None) -> int:
 
 
 class EventStream(StreamingResponse):
-    """Runs the generator's `finally` when the browser goes, not when memory is next collected."""
+    """Ends when the browser goes, the server stops or the database does; the browser asks again from where it was.
+
+    The generator's `finally` runs then, and not when memory is next collected.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(self, frames: AsyncGenerator[str], status_code: int = 200) -> None:
-        super().__init__(frames, status_code=status_code, headers=_HEADERS)
+        super().__init__(_until_cut(frames), status_code=status_code, headers=_HEADERS)
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            with CancelScope(shield=True):
+            with CancelScope(shield=True), contextlib.suppress(StoreUnavailable):
                 await self._frames.aclose()
+
+
+async def _until_cut(frames: AsyncGenerator[str]) -> AsyncGenerator[str]:
+    with contextlib.suppress(StoreUnavailable):
+        async for text in frames:
+            yield text
 
 
 @dataclass(slots=True)

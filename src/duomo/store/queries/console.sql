@@ -137,7 +137,7 @@ SELECT queue_name AS name, count(*) FILTER (WHERE status = 'todo') AS waiting,
 FROM procrastinate_jobs WHERE status IN ('todo', 'doing', 'failed') GROUP BY queue_name;
 
 -- name: worker_alive
-SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - interval '60 seconds') AS alive;
+SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - interval '30 seconds') AS alive;
 
 -- name: insert_question
 INSERT INTO questions (kind, query) VALUES (%(kind)s, %(asked)s) RETURNING id;
