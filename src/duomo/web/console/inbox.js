@@ -193,7 +193,7 @@ class Inbox extends Pane {
     if (!last) return t("no_text");
     const media = item.media.map((kind) => t(`has_${kind}`)).join(desk.language === "zh" ? "、" : ", ");
     const who = last.kind === "note" ? t("note") : last.author === "bot" ? t("bot") : last.author === "agent" ? t("agent") : "";
-    return html`${who ? html`<span class="who">${who}</span> ` : nothing}${last.text || `[${media || t("document")}]`}`;
+    return html`${who ? html`<span class="who">${who}</span>` : nothing}${last.text || `[${media || t("document")}]`}`;
   }
 
   /** Small facts under the row: status where the list mixes them, media, rating. @param {Summary} item */
