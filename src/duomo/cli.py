@@ -322,11 +322,11 @@ def server(given: argparse.Namespace) -> int:
     return serve(given.rest)
 
 
-def worker(given: argparse.Namespace) -> int:
+def worker(given: argparse.Namespace) -> None:
     """A worker process alone."""
     from duomo.worker import main as work
 
-    return work(given.rest)
+    work(given.rest)
 
 
 # What commands share ----------------------------------------------------------------------------------------------
@@ -360,9 +360,16 @@ async def _workspace(
 
 
 def _knowledge_models() -> Any:
-    from duomo.worker import load_knowledge
+    from duomo.knowledge.ingest import Models
+    from duomo.models.embed import MiniLM, MultilingualE5
+    from duomo.models.perceive import load_perception
 
-    return load_knowledge(threads=os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
+    seen = load_perception(threads=threads)
+    return Models(
+        MultilingualE5(threads=threads), MiniLM(threads=threads), pictures=seen.pictures, reader=seen.ocr,
+        speech=seen.speech,
+    )  # fmt: skip
 
 
 def _load_demo(settings: Settings, dsn: str) -> Any:
@@ -403,8 +410,7 @@ def _batch(given: argparse.Namespace) -> list[dict[str, Any]]:
 async def _or_error(one: Callable[[dict[str, Any]], Any], row: dict[str, Any]) -> dict[str, Any]:
     """A row of a batch that cannot be used is answered with its reason; the others go on."""
     try:
-        result: dict[str, Any] = await one(row)
-        return result
+        return dict(await one(row))
     except InputError as error:
         return {"error": {"code": error.code, "message": str(error)}}
 
@@ -552,8 +558,8 @@ def _parser() -> argparse.ArgumentParser:
     for function in (backup, restore):
         add(function, common).add_argument("file", type=Path, metavar="FILE")
     add(upgrade, common)
-    for function in (server, worker):
-        add(function, argparse.ArgumentParser(add_help=False)).add_argument("rest", nargs=argparse.REMAINDER)
+    for process in (server, worker):
+        add(process, argparse.ArgumentParser(add_help=False)).add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 
 

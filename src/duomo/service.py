@@ -160,7 +160,7 @@ class Service:
                     raise Unavailable(f"{process.name} did not start within {timeout_s:.0f} s:\n{process.tail()}")
                 if time.monotonic() - said > 2:
                     said = time.monotonic()
-                    say(f"waiting for {process.name} to load its models ({waited:.0f} s)")
+                    say(f"starting {process.name} ({waited:.0f} s)")
 
     def _watch(self, say: Say) -> None:
         while not self._stopping.wait(0.25):

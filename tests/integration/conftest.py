@@ -25,6 +25,16 @@ class Running:
     url: str
     dsn: str
     home: Path
+    network_log: Path
+
+    @property
+    def watched(self) -> dict[str, str]:
+        """Environment that makes a Python process write its attempts to reach other hosts into `network_log`."""
+        return watched(self.network_log)
+
+
+def watched(log: Path) -> dict[str, str]:
+    return {"NETWORK_LOG": str(log), "PYTHONPATH": str(Path(__file__).parent / "watched")}
 
 
 def free_port() -> int:
@@ -51,11 +61,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ingested = duomo(home, "ingest", articles)
     assert ingested.returncode == 0, ingested.stderr
     port = free_port()
-    environment = {**os.environ, "DUOMO_HOME": str(home), "DUOMO_PORT": str(port)}
+    log = home / "network.log"
+    log.write_text("")
+    log.chmod(0o666)  # confined children may be another user
+    environment = {**os.environ, **watched(log), "DUOMO_HOME": str(home), "DUOMO_PORT": str(port)}
     environment |= {f"DUOMO_{name}_PER_MINUTE": "100000" for name in ("VISITORS", "MESSAGES", "UPLOADS")}
     service = Service(home, environment=environment, database_url=None)
     with service.running(say=print) as dsn:
-        yield Running(service, f"http://127.0.0.1:{port}", dsn, home)
+        yield Running(service, f"http://127.0.0.1:{port}", dsn, home, log)
 
 
 @pytest.fixture
