@@ -73,6 +73,13 @@ def test_a_recording_keeps_its_length_and_its_tone(kind: str) -> None:
     assert np.abs(sound).max() == pytest.approx(0.5, abs=0.1)
 
 
+def test_not_a_sample_is_lost_at_the_end() -> None:
+    made = clean(
+        samples.recording(samples.tone(1, sampling_rate=48000), form="flac", codec="flac", sampling_rate=48000)
+    )
+    assert made.duration_s == pytest.approx(1, abs=1e-4)
+
+
 def test_a_browser_recording_really_has_no_duration() -> None:
     import av
 

@@ -195,7 +195,7 @@ class _WordReader:
 
 
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # what `Choice` says, again
-_GONE = {qn("w:del"), qn("w:moveFrom"), qn("w:instrText"), _FALLBACK}
+_GONE = {qn("w:moveFrom"), _FALLBACK}  # deleted text and field codes have elements of their own, not w:t
 
 
 def _text(element: Any) -> str:

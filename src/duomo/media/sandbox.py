@@ -163,9 +163,8 @@ class Sandbox:
         if self._owner != os.getpid():  # forked: the zygote belongs to our parent
             self._disconnect()
             self._owner = os.getpid()
-        if self._control is not None and self._process is not None and self._process.poll() is None:
+        if self._control is not None:
             return self._control
-        self._disconnect()
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
