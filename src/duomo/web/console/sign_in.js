@@ -33,6 +33,7 @@ class SignIn extends Pane {
       await desk.signIn(field("workspace").trim(), field("email").trim(), field("password"));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      this.error = error;
       await this.updateComplete;
       /** @type {HTMLInputElement | null} */ (this.querySelector("#password"))?.select();
     } finally {
