@@ -178,6 +178,8 @@ class FakeServer:
         self.down = False
         self.lose_answers = 0  # so many accepted messages are stored without the browser hearing of it
         self.delay = 0.0  # seconds before a message is stored
+        self.overlap = 0  # events that a stream repeats although they were seen
+        self._busy_for = self._busy_until = 0.0
         self._refusals: list[tuple[int, str, float | None]] = []
         self.generation = getattr(self, "generation", 0) + 1
 
@@ -186,6 +188,10 @@ class FakeServer:
     def refuse(self, status: int, code: str, retry_after: float | None = None) -> None:
         """The next message is refused so."""
         self._refusals.append((status, code, retry_after))
+
+    def busy(self, seconds: float) -> None:
+        """So long from the next message on, each is refused with 429 and asked to come again when it is over."""
+        self._busy_for = seconds
 
     def cut_streams(self) -> None:
         """Every open event stream ends, as when the process dies."""
@@ -296,6 +302,10 @@ class FakeServer:
         self.puts.append(mid)
         if self.down or self._stranger(request):
             return self._refused(*((503, "unavailable") if self.down else (401, "denied")))
+        if self._busy_for:
+            self._busy_until, self._busy_for = time.monotonic() + self._busy_for, 0.0
+        if (left := self._busy_until - time.monotonic()) > 0:
+            return self._refused(429, "too_many", left)
         if self._refusals:
             return self._refused(*self._refusals.pop(0))
         if cid not in self.conversations:
@@ -343,7 +353,7 @@ class FakeServer:
         return StreamingResponse(self._stream(self.conversations[cid], after), media_type="text/event-stream")
 
     async def _stream(self, conversation: Conversation, after: int) -> AsyncIterator[str]:
-        generation = self.generation
+        generation, after = self.generation, max(0, after - self.overlap)
         yield ": open\n\n"
         while generation == self.generation and not self.down:
             for kind, data in conversation.events[after:]:

@@ -75,7 +75,7 @@ def test_a_message_whose_answer_got_lost_is_sent_again_under_the_same_id(page: P
 
 
 def test_a_busy_server_is_obeyed_and_the_message_goes_later(page: Page, server: FakeServer) -> None:
-    server.refuse(429, "too_many", retry_after=1.5)
+    server.busy(1.5)
     widget = Widget(page, server).visit().open()
     widget.say("patience")
     widget.expect_texts("patience", "You wrote: patience")
@@ -126,6 +126,7 @@ def test_a_cut_line_resumes_without_a_gap_or_a_repetition(page: Page, server: Fa
     widget.expect_texts("Tell me")
     expect(page.locator("duomo-message .delivery")).to_have_count(0)
     conversation = server.conversation
+    server.overlap = 2
     for piece in ("one ", "two ", "three "):
         conversation.emit("delta", {"message_id": "m1", "text": piece})
     widget.expect_texts("Tell me", "one two three ")

@@ -92,7 +92,8 @@ export const messageStyles = [
     .edit { position: absolute; inset-block-start: 4px; inset-inline-end: 4px; display: grid; place-items: center; width: 32px; height: 32px; padding: 0; border: 0; border-radius: 8px; color: var(--ink-3); background: none; }
     .unsure .edit { color: var(--warn); }
     .edit:hover { color: var(--ink); background: var(--surface-3); }
-    .editing { display: grid; gap: 8px; width: min(320px, 100%); padding: 10px 12px 12px; border-color: var(--accent); }
+    .part:has(.editing) { width: 100%; }
+    .editing { display: grid; gap: 8px; width: min(340px, 100%); padding: 10px 12px 12px; border-color: var(--accent); }
     textarea { width: 100%; padding: 8px 10px; border: 1px solid var(--line-strong); border-radius: 8px; font: inherit; font-size: 16px; line-height: 1.5; color: var(--ink); background: var(--surface); resize: vertical; }
     .row { display: flex; justify-content: flex-end; gap: 8px; }
     .primary, .quiet { min-height: 34px; padding: 0 14px; border-radius: 9px; font-size: var(--text-s); font-weight: 600; }

@@ -87,6 +87,10 @@ export class DuomoMessage extends LitElement {
     return translator(this.language);
   }
 
+  get #colon() {
+    return this.language === "zh" ? "：" : ":";
+  }
+
   disconnectedCallback() {
     super.disconnectedCallback();
     for (const url of this.addresses.values()) URL.revokeObjectURL(url);
@@ -242,7 +246,7 @@ export class DuomoMessage extends LitElement {
     const percent = Math.round(artifact.confidence * 100);
     return html`<div class="artifact ${unsure ? "unsure" : ""}">
       <div class="what">
-        <span class="label">${unsure ? icon("alert", 14) : nothing}${label}${heard ? (this.language === "zh" ? "：" : ":") : nothing}</span>
+        <span class="label">${unsure ? icon("alert", 14) : nothing}${label}${heard ? this.#colon : nothing}</span>
         ${this.viewer === "agent" ? html`<span class="fine">${t("confidence", { percent })} · ${artifact.model}</span>` : nothing}
       </div>
       <p>${this.#long(artifact)}</p>
@@ -379,7 +383,7 @@ export class DuomoMessage extends LitElement {
     const t = this.t;
     if (this.delivery !== "failed") return html`<p class="delivery">${icon("clock", 14)} ${t(`state.${this.delivery}`)}</p>`;
     return html`<div class="delivery failed">
-      <p>${icon("alert", 14)} ${t("state.failed")}${this.problem ? html`: ${errorText(this.problem, t)}` : nothing}</p>
+      <p>${icon("alert", 14)} ${t("state.failed")}${this.problem ? html`${this.#colon} ${errorText(this.problem, t)}` : nothing}</p>
       <button type="button" class="link" @click=${() => this.#tell("retry")}>${t("retry")}</button>
       <button type="button" class="link" @click=${() => this.#tell("discard")}>${t("delete")}</button>
     </div>`;
