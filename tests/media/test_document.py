@@ -228,7 +228,8 @@ def test_inserted_text_counts_and_deleted_text_does_not() -> None:
         b'<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>'
         b"Within 14</w:t></w:r><w:ins><w:r><w:t> or 30</w:t></w:r></w:ins><w:del><w:r><w:delText> no</w:delText>"
         b"</w:r></w:del>"
-        b"<w:moveFrom><w:r><w:t> gone</w:t></w:r></w:moveFrom><w:r><w:t> days</w:t></w:r></w:p><w:sdt><w:sdtContent><w:p><w:r><w:t>In a control</w:t></w:r>"
+        b"<w:moveFrom><w:r><w:t> gone</w:t></w:r></w:moveFrom><w:r><w:t> days</w:t></w:r></w:p>"
+        b"<w:sdt><w:sdtContent><w:p><w:r><w:t>In a control</w:t></w:r>"
         b"</w:p></w:sdtContent></w:sdt></w:body></w:document>"
     )
     found = extract(samples.word_with("word/document.xml", body), ".docx")
@@ -319,7 +320,8 @@ reset --all
 def test_of_a_web_page_the_readable_part_is_kept() -> None:
     source = """<!doctype html><html><head><meta charset="gb18030"><title>退货 - 帮助中心</title>
 <script>alert(1)</script>
-<style>p{}</style></head><body><nav><a href="/">首页</a></nav><main><nav>目录</nav><script>x()</script><h1>退货</h1>七天内<b>免费</b>退货。<br>请保留小票。
+<style>p{}</style></head><body><nav><a href="/">首页</a></nav><main>
+<nav>目录</nav><script>x()</script><h1>退货</h1>七天内<b>免费</b>退货。<br>请保留小票。
 <h2>步骤</h2><ul><li>申请<ol><li>拍照</li></ol></li><li>寄回</li></ul>
 <table><tr><th>地区</th><th>费用</th></tr><tr><td>北京</td><td>0</td></tr></table><pre>a
   b</pre><figure><img src="img/box.png" alt="盒子"><figcaption>原包装</figcaption></figure></main>
