@@ -141,7 +141,8 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
         f'<text x="14" y="{height / 2}" transform="rotate(-90 14 {height / 2})" text-anchor="middle">risk</text>'
     )
     path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="11">'
         f'<rect width="100%" height="100%" fill="white"/>{"".join(body)}</svg>\n',
         encoding="utf-8",
     )

@@ -252,6 +252,7 @@ class Decision:
     def record(self) -> dict[str, Any]:
         return {
             "outcome": self.outcome,
+            "asked": self.found.asked,
             "searched": self.found.text,
             "confidence": round(self.found.probability, 4),
             "answer_from": self.answer_from,

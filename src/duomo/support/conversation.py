@@ -294,7 +294,8 @@ async def _after_customer(tx: Tx, row: Row, *, waits_for_media: bool, holding_af
         return
     if waits_for_media:
         at = datetime.now(UTC) + timedelta(seconds=holding_after_s)
-        await tx.defer("turn_deadline", queue="turns", lock=str(row["id"]), at=at, args=_job_args(row))
+        # Without a lock: a job that waits for its time would hold up every later one of the same lock.
+        await tx.defer("turn_deadline", queue="turns", at=at, args=_job_args(row))
     await defer_turn(tx, row)
 
 
