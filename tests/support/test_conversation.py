@@ -54,7 +54,7 @@ async def test_an_empty_message_is_refused(customer: Customer) -> None:
 
 async def test_a_refused_action_says_what_is_allowed(customer: Customer) -> None:
     await customer.act("resolve")
-    with pytest.raises(Conflict, match="cannot snooze a resolved conversation; allowed: reopen$"):
+    with pytest.raises(Conflict, match=r"cannot snooze a resolved conversation; allowed: reopen$"):
         await customer.act("snooze", until=datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(InputError, match="there is no action 'dance'"):
         await customer.act("dance")
