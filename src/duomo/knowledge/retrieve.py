@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +21,18 @@ from duomo.models.embed import TextEmbedder, Vectors
 from duomo.store.postgres import Database, Tx, pg_array, vector
 from duomo.types import Language, Passage
 
-VECTOR_CANDIDATES = 50  # of each encoder
-WORD_CANDIDATES = 60
+VECTOR_CANDIDATES = 40  # of each encoder
+WORD_CANDIDATES = 40
 PICTURE_CANDIDATES = 5  # articles
 COMMON = 0.05  # share of the chunks above which a word only counts, but proposes nothing
 POSTINGS = 4000  # chunks read through the word index for one query, about
-EXACT_BELOW = 4000  # chunks in a workspace; up to here comparing every vector is exact and as fast as the index
+EXACT_BELOW = 2000  # chunks in a workspace; up to here comparing every vector is as fast as the index
+EXACT_BESIDE_OTHERS = 20_000  # the same where most chunks are other workspaces': the index would walk through theirs
+MOST = 0.5
+SIZE_KEPT_S = 60.0  # how long the size of the whole table is believed
 SATURATION = 1.2  # BM25's k1
 LENGTH = 0.5  # BM25's b; chunks differ little in length
-TITLE = 2.0  # occurrences in the text that one in the title or a heading is worth
+ONCE = 0.5 / 1.64493406685  # what `ts_rank` gives a word that stands once in the text; in the title or a heading, twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Retriever:
         self._text = text
         self._english = english
         self._weights = weights
+        self._all, self._sized = 0.0, -math.inf  # chunks of all workspaces, and when they were counted
 
     async def retrieve(self, workspace_id: str, query: Query) -> list[Passage]:
         """The best passages, best first; none when the workspace has no knowledge."""
@@ -130,7 +135,7 @@ class Retriever:
         words = Counted(terms(query.text))
         sounds = Counted(pinyin_tokens(query.text) if query.spoken and query.language == "zh" else ())
         await _count(tx, words, sounds)
-        exact = "_exact" if words.documents <= EXACT_BELOW else ""
+        exact = "_exact" if await self._exact(tx, words.documents) else ""
         found: dict[str, None] = {}
         for name, value in (("nearest_chunks", embedding), ("nearest_chunks_en", embedding_en)):
             if value is not None:
@@ -156,6 +161,14 @@ class Retriever:
         for candidate in candidates:
             candidate.image, candidate.picture = pictures.get(candidate.article_id, (0.0, None))
         return candidates
+
+    async def _exact(self, tx: Tx, documents: int) -> bool:
+        """Whether to compare every vector of the workspace instead of asking the index over all workspaces."""
+        if documents <= EXACT_BELOW or documents > EXACT_BESIDE_OTHERS:
+            return documents <= EXACT_BELOW
+        if time.monotonic() - self._sized > SIZE_KEPT_S:
+            self._sized, self._all = time.monotonic(), float(await tx.value("chunks_in_all"))
+        return documents < MOST * self._all
 
     async def _pictures(self, tx: Tx, images: Iterable[Vectors]) -> dict[str, tuple[float, str | None]]:
         """article -> (cosine, blob key) of its picture that is nearest to one of `images`."""
@@ -261,19 +274,16 @@ async def _evidence(
         ids=pg_array(ids),
         embedding=embedding,
         embedding_en=embedding_en,
-        tokens=pg_array(words.tokens),
-        syllables=pg_array(sounds.tokens),
+        tokens=pg_array([quoted(token) for token in words.tokens]),
+        syllables=pg_array([quoted(token) for token in sounds.tokens]),
     )
     return [_candidate(row, words, sounds) for row in rows]
 
 
 def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candidate:
-    matched: Mapping[str, Sequence[str]] = row["matched"] or {}
-    bm25 = 0.0
     norm = SATURATION * (1 - LENGTH + LENGTH * row["lexemes"] / words.length)
-    for token, places in matched.items():
-        frequency = sum(TITLE if place == "A" else 1.0 for place in places)
-        bm25 += words.idf[token] * frequency / (frequency + norm)
+    matched = {token: rank / ONCE for token, rank in zip(words.tokens, row["ranks"], strict=True) if rank > 0}
+    heard = [token for token, found in zip(sounds.tokens, row["heard"], strict=True) if found]
     return Candidate(
         id=row["id"],
         article_id=row["article_id"],
@@ -281,9 +291,9 @@ def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candi
         topic=row["topic"],
         cosine=float(row["cosine"] or 0.0),
         cosine_en=float(row["cosine_en"] or 0.0),
-        bm25=bm25 / words.total,
+        bm25=sum(words.idf[token] * often / (often + norm) for token, often in matched.items()) / words.total,
         coverage=sum(words.idf[token] for token in matched) / words.total,
-        pinyin=sum(sounds.idf[token] for token in row["matched_pinyin"] or ()) / sounds.total,
+        pinyin=sum(sounds.idf[token] for token in heard) / sounds.total,
     )
 
 

@@ -91,16 +91,25 @@ SELECT id, score FROM chunks_with_tokens(%(tokens)s::text[], %(weights)s::real[]
 SELECT id, score FROM chunks_with_pinyin(%(tokens)s::text[], %(weights)s::real[], %(each)s, %(limit)s);
 
 -- name: chunk_evidence
--- Everything that ranking compares, for a few hundred candidates at most.
-SELECT c.id::text AS id, c.article_id, c.language, a.topic,
+-- Everything that ranking compares, for a few hundred candidates at most. `ts_rank` of a single word grows with how
+-- often it stands there, ever more slowly; words of title and headings are marked A. Concatenation unpacks a stored
+-- tsvector once for all words.
+SELECT c.id::text AS id, c.article_id, c.language, c.topic,
     -(c.embedding <#> %(embedding)s::halfvec(384)) AS cosine,
     -(c.embedding_en <#> %(embedding_en)s::halfvec(384)) AS cosine_en,
-    length(c.search) AS lexemes,
-    (SELECT jsonb_object_agg(w.lexeme, to_jsonb(w.weights)) FROM unnest(c.search) AS w
-        WHERE w.lexeme = ANY(%(tokens)s)) AS matched,
-    (SELECT jsonb_agg(p.lexeme) FROM unnest(c.pinyin) AS p WHERE p.lexeme = ANY(%(syllables)s)) AS matched_pinyin
-FROM chunks c JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
-WHERE c.id = ANY(%(ids)s::uuid[]);
+    length(c.words) AS lexemes,
+    ARRAY(SELECT ts_rank('{0.5, 0.5, 0.5, 1}', c.words, token) FROM unnest(%(tokens)s::tsquery[]) AS token) AS ranks,
+    ARRAY(SELECT c.pinyin @@ syllables FROM unnest(%(syllables)s::tsquery[]) AS syllables) AS heard
+FROM (
+    SELECT chunks.*, articles.topic, search || ''::tsvector AS words
+    FROM chunks JOIN articles ON articles.workspace_id = chunks.workspace_id AND articles.id = chunks.article_id
+    WHERE chunks.id = ANY(%(ids)s::uuid[])
+    OFFSET 0
+) AS c;
+
+-- name: chunks_in_all
+-- About how many chunks all workspaces have together; -1 before the first statistics.
+SELECT reltuples FROM pg_class WHERE oid = 'chunks'::regclass;
 
 -- name: nearest_pictures
 SELECT article_id, blob, max(-(embedding <#> %(embedding)s::halfvec)) AS cosine
@@ -121,8 +130,14 @@ ON CONFLICT (workspace_id, term) DO UPDATE SET pinyin = excluded.pinyin, weight 
 -- name: clear_lexicon
 DELETE FROM lexicon;
 
--- name: lexicon
-SELECT term, pinyin, weight FROM lexicon ORDER BY term;
+-- name: lexicon_terms
+SELECT term, pinyin FROM lexicon WHERE pinyin = ANY(%(keys)s) ORDER BY weight DESC, term;
+
+-- name: article_texts
+-- Titles and headings of everything, whole texts as far as `limit` characters go.
+SELECT title, CASE WHEN sum(length(text)) OVER (ORDER BY id) <= %(limit)s THEN text
+    ELSE array_to_string(ARRAY(SELECT m[1] FROM regexp_matches(text, '^(#{1,6}\s.+)$', 'gn') AS m), E'\n') END AS text
+FROM articles ORDER BY id;
 
 -- name: chunk_passages
 SELECT c.id::text AS id, c.position, c.heading, c.text, c.picture, a.title, a.uri
