@@ -302,7 +302,14 @@ async def _side_by_side(*loops: Awaitable[None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run(dsn: str, queues: Sequence[str], settings: Settings, *, ready: Callable[[], None]) -> None:
+async def run(
+    dsn: str,
+    queues: Sequence[str],
+    settings: Settings,
+    *,
+    ready: Callable[[], None],
+    load: Callable[[Database, Blobs, Sequence[str], Settings], Work] = load,
+) -> None:
     """Work on `queues` until SIGTERM or SIGINT; what is under way is finished first."""
     concurrency = max(CONCURRENCY.get(queue, 1) for queue in queues)
     stop = asyncio.Event()
