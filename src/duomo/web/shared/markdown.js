@@ -132,6 +132,16 @@ function chip(n, citations, label) {
  * @returns {HTMLElement | null} the first mark, to scroll to
  */
 export function markQuote(root, quote) {
+  const whole = markRun(root, quote);
+  if (whole) return whole;
+  // Rows of a table are quoted with its head, sentences with a gap between: each line is looked for by itself.
+  const lines = quote.replace(/^\|.*\|\s*\n\|[\s:|-]+\|\s*$/gm, "").split("\n");
+  const marks = lines.map((line) => markRun(root, line)).filter((mark) => mark !== null);
+  return marks[0] ?? null;
+}
+
+/** @param {HTMLElement} root @param {string} quote @returns {HTMLElement | null} */
+function markRun(root, quote) {
   const wanted = letters(quote).map(([letter]) => letter).join("");
   if (!wanted) return null;
   /** @type {{node: Text, at: number, end: number}[]} where each letter of the whole text stands */

@@ -27,7 +27,7 @@ export class DuomoSource extends LitElement {
     css`
       .body { flex: 1; min-height: 0; overflow: hidden auto; padding: 20px 22px 32px; overscroll-behavior: contain; }
       .body h3 { margin: 0 0 12px; font-size: var(--text-xl); line-height: 1.35; letter-spacing: -0.01em; font-weight: 680; }
-      .quote { margin: 0 0 18px; padding: 12px 14px; border-radius: var(--radius-s); font-size: var(--text-s); background: var(--accent-soft); }
+      .quote { margin: 0 0 18px; padding: 12px 14px; white-space: pre-line; border-radius: var(--radius-s); font-size: var(--text-s); background: var(--accent-soft); }
       .quote b { display: block; margin-bottom: 2px; font-size: var(--text-xs); color: var(--accent-ink); }
       figure { margin: 18px 0 0; }
       figure button { display: block; padding: 0; overflow: hidden; width: 100%; border: 1px solid var(--line); border-radius: var(--radius-m); background: #fff; cursor: zoom-in; }
