@@ -89,25 +89,26 @@ def chunk(markdown: str, *, limit: int = LIMIT) -> list[Chunk]:
 
 def _section(blocks: list[_Block], limit: int) -> list[Chunk]:
     pieces = [(piece, block) for block in blocks for whole in block.pieces for piece in _fit(whole, limit)]
-    total = sum(size(piece) for piece, _ in pieces)
-    # Even shares: a greedy cut would leave a last chunk of one sentence that says nothing alone.
-    target = total / max(1, math.ceil(total / limit))
+    remaining = sum(size(piece) for piece, _ in pieces)
     texts: list[str] = []
     current, taken, last = "", 0, blocks[0]
     for piece, block in pieces:
         length = size(piece)
+        # Even shares of what is left: a greedy cut would leave a last chunk of one sentence that says nothing alone.
+        target = remaining / max(1, math.ceil(remaining / limit))
+        joint = block.glue if block is last else "\n\n"
         if current and (taken + length > limit or taken + length / 2 > target):
             texts.append(current)
+            remaining -= taken
             current, taken = "", 0
-        if not current:
-            inner = block.repeat and piece != block.pieces[0]
-            current = f"{block.repeat}\n{piece}" if inner else piece
+        if current:
+            current += joint + piece
         else:
-            current += (block.glue if block is last else "\n\n") + piece
+            current = f"{block.repeat}\n{piece}" if block.repeat and piece != block.pieces[0] else piece
         taken += length
         last = block
-    if texts and size(current) < TAIL and taken + size(texts[-1]) <= limit + TAIL:
-        texts[-1] += "\n\n" + current
+    if texts and taken < TAIL and not last.repeat:
+        texts[-1] += joint + current
     else:
         texts.append(current)
     heading = PATH.join(blocks[0].headings)
@@ -209,3 +210,7 @@ def replace_pictures(markdown: str, names: Mapping[str, str] | None) -> str:
         return f"![{found[1]}]({names[found[2]]})" if names and found[2] in names else ""
 
     return _PICTURE.sub(renamed, markdown)
+
+
+def without_picture(markdown: str, reference: str) -> str:
+    return _PICTURE.sub(lambda found: "" if found[2] == reference else found[0], markdown)

@@ -32,10 +32,10 @@ _LETTERS: Mapping[str, str] = {
     "vee": "V", "doubleyou": "W", "zee": "Z", "zed": "Z",
 }  # fmt: skip
 _WORDS: Mapping[str, str] = {
-    "a": "A", "be": "B", "see": "C", "sea": "C", "he": "E", "i": "I", "eye": "I", "oh": "O", "o": "O", "queue": "Q",
+    "a": "A", "be": "B", "see": "C", "sea": "C", "he": "E", "i": "I", "eye": "I", "oh": "O0", "o": "O0", "queue": "Q",
     "are": "R", "tea": "T", "you": "U", "ex": "X", "why": "Y", "to": "2", "too": "2", "for": "4", "ate": "8",
 }  # fmt: skip
-"""Names of letters and numbers that are also everyday words: they count only beside surer ones."""
+"""Names of letters and digits that are also everyday words, or mean either: they count only beside surer ones."""
 _UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
           "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")  # fmt: skip
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -206,7 +206,7 @@ def _options(word: str, low: str, number: int | None) -> list[tuple[str, int]]:
     if number is not None:
         return [(str(number), 1)]
     if low in _WORDS:
-        return [(_WORDS[low], 0)]
+        return [(meaning, 0) for meaning in _WORDS[low]]
     if low in _LETTERS:
         return [(_LETTERS[low], 1)]
     if word[0] in _DIGITS or word[0] in "十百":
