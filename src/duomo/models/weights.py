@@ -116,17 +116,19 @@ def check(name: str) -> None:
 
 def status() -> list[Feature]:
     """Each feature with the reason it is unavailable, if it is. Hashes every weight on the first call."""
-    return [_feature_status(feature) for feature in dict.fromkeys(w.feature for w in manifest().values())]
+    reasons = {feature: reason(feature) for feature in dict.fromkeys(w.feature for w in manifest().values())}
+    return [Feature(feature, available=not why, reason=why) for feature, why in reasons.items()]
 
 
-def _feature_status(feature: str) -> Feature:
+def reason(feature: str) -> str:
+    """Why a feature is unavailable; empty when it is available."""
     for wanted in manifest().values():
         if wanted.feature == feature:
             try:
                 check(wanted.name)
             except ModelUnavailable as error:
-                return Feature(feature, available=False, reason=str(error))
-    return Feature(feature, available=True, reason="")
+                return str(error)
+    return ""
 
 
 def _paths(wanted: Weight) -> list[Path]:
@@ -160,6 +162,4 @@ def _remedy(part: Part) -> str:
 def _compare(wanted: Weight, digest: str) -> None:
     if digest != wanted.sha256:
         remedies = " ".join(_remedy(part) for part in wanted.parts)
-        raise ModelUnavailable(
-            f"{wanted.name} has SHA-256 {digest[:12]}…, expected {wanted.sha256[:12]}…. {remedies}"
-        )
+        raise ModelUnavailable(f"{wanted.name} has SHA-256 {digest[:12]}…, expected {wanted.sha256[:12]}…. {remedies}")
