@@ -307,8 +307,10 @@ async def test_killed_half_way_it_leaves_whole_articles_and_goes_on_from_there(
             async def progress(report):
                 print(report.done, flush=True)
             async with await Database.open(sys.argv[1]) as db:
-                await ingest(db, sys.argv[2], sources_from_paths([Path(sys.argv[3])]), progress=progress,
-                             models=Models(FakeEmbedder(), pictures=FakeImageEmbedder()), blobs=Blobs(Path(sys.argv[3])))
+                folder = Path(sys.argv[3])
+                models = Models(FakeEmbedder(), pictures=FakeImageEmbedder())
+                await ingest(db, sys.argv[2], sources_from_paths([folder]), models=models, blobs=Blobs(folder),
+                             progress=progress)
 
         asyncio.run(main())
     """
@@ -376,7 +378,7 @@ async def test_without_a_workspace_the_search_functions_find_nothing(take: Take,
 async def test_the_search_functions_are_for_the_application_alone(dsn: str):
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         cursor = await connection.execute(
-            "SELECT has_function_privilege('duomo_app', p.oid, 'EXECUTE'), has_function_privilege('public', p.oid, 'EXECUTE') "
-            "FROM pg_proc p WHERE proname LIKE 'chunks\\_with\\_%'"
+            "SELECT has_function_privilege('duomo_app', oid, 'EXECUTE'), has_function_privilege('public', oid, 'EXECUTE') "
+            "FROM pg_proc WHERE proname LIKE 'chunks\\_with\\_%'"
         )
         assert await cursor.fetchall() == [(True, False)] * 2
