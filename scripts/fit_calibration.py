@@ -60,9 +60,12 @@ def _cases(asked: Asked, found: Found, answerer: Answerer) -> list[Case]:
     group = asked.article_ids[0] if asked.article_ids else asked.id
     right = asked.is_answered_by(answerer.cite(found))
     cases = [Case(group, _row(answerer, found), right, True)]
-    others = [p for p in found.passages if topic(p.article_id) not in asked.article_ids]
+    others, other = (
+        [p for p in passages if topic(p.article_id) not in asked.article_ids]
+        for passages in (found.passages, found.other)
+    )
     if asked.article_ids and others:
-        cases.append(Case(group, _row(answerer, replace(found, passages=others)), False, False))
+        cases.append(Case(group, _row(answerer, replace(found, passages=others, other=other)), False, False))
     return cases
 
 

@@ -62,6 +62,9 @@ class Remembering:
             rows[i] = row
         return rows
 
+    def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        return self._inner.encode_parts(heading, parts)  # of articles that are read in, once each
+
 
 class Answerer:
     """Answers from one knowledge base.
@@ -120,32 +123,39 @@ class Answerer:
         yield replace(outcome, decision=decision.record())
 
     async def search(self, workspace_id: str, question: Question) -> Found:
-        """The passages for a question; for one that leans on the question before, whichever reading is surer."""
+        """The passages for a question, in its own words or in those of articles, whichever are surer.
+
+        One that leans on the question before is read with it and without.
+        """
         readings = [search_text(question)]
         if question.earlier:
             readings.append(f"{question.earlier} {readings[0]}")
         best: Found | None = None
         for reading in readings:
-            text = expanded(reading)
-            query = Query(
-                text=text,
-                language=question.language,
-                spoken=question.spoken,
-                images=question.images,
-                k=CANDIDATES,
-                per_article=PER_ARTICLE,
-            )
-            passages = await self._retriever.retrieve(workspace_id, query)
-            if question.chosen:
-                passages = [p for p in passages if p.title == question.chosen] or passages
-            found = Found(reading, text, question.language, passages)
-            if passages:
-                evidence = await asyncio.to_thread(self.evidence, found)
-                found = replace(found, probability=self._calibration[question.language].probability(evidence))
-            if best is None or found.probability > best.probability:
-                best = found
+            texts = list(dict.fromkeys([reading, expanded(reading)]))
+            lists = [await self._retrieve(workspace_id, question, text) for text in texts]
+            for text, passages in zip(texts, lists, strict=True):
+                other = next((found for found in lists if found is not passages), ())
+                found = Found(reading, text, question.language, passages, other)
+                if passages:
+                    evidence = await asyncio.to_thread(self.evidence, found)
+                    found = replace(found, probability=self._calibration[question.language].probability(evidence))
+                if best is None or found.probability > best.probability:
+                    best = found
         assert best is not None
         return best
+
+    async def _retrieve(self, workspace_id: str, question: Question, text: str) -> list[Passage]:
+        query = Query(
+            text=text,
+            language=question.language,
+            spoken=question.spoken,
+            images=question.images,
+            k=CANDIDATES,
+            per_article=PER_ARTICLE,
+        )
+        passages = await self._retriever.retrieve(workspace_id, query)
+        return [p for p in passages if p.title == question.chosen] or passages if question.chosen else passages
 
     def evidence(self, found: Found) -> dict[str, float]:
         """What the confidence in the first of the passages rests on. Blocks."""
@@ -153,7 +163,7 @@ class Answerer:
         pieces = [plain(unit.text) for unit in units(text)] or [plain(text)]
         cosines, english = self._cosines(found, title, pieces)
         return features(
-            found.text, found.language, found.passages,
+            found.text, found.language, found.passages, found.other,
             sentence=float(cosines.max()), sentence_en=float(english.max()),
         )  # fmt: skip
 
@@ -222,13 +232,15 @@ class Found:
 
     Attributes:
         asked: the reading of the question.
-        text: the same in the words of articles too.
+        text: what was searched with: the reading, or the same in the words of articles too.
+        other: what the other of the two found, where they differ.
     """
 
     asked: str
     text: str
     language: Language
     passages: Sequence[Passage]
+    other: Sequence[Passage] = ()
     probability: float = 0.0
 
     def article(self, passage: Passage) -> tuple[str, str]:

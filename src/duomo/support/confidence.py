@@ -30,6 +30,7 @@ FEATURES = (
     "length",  # log of the question's number of words
     "sentence",  # cosine of the best article's nearest sentence, under its title
     "sentence_en",  # the same of the English encoder; 0 in Chinese
+    "agrees",  # 1: the question in articles' words found the same article first, 0: another, 0.5: there is none
     "translated",  # 1 when the passage is in another language than the question
 )
 LEADERS = ("cosine", "bm25", "coverage")
@@ -73,7 +74,13 @@ class Calibration:
 
 
 def features(
-    question: str, language: Language, passages: Sequence[Passage], *, sentence: float, sentence_en: float
+    question: str,
+    language: Language,
+    passages: Sequence[Passage],
+    other: Sequence[Passage] = (),
+    *,
+    sentence: float,
+    sentence_en: float,
 ) -> dict[str, float]:
     """The evidence for the first of a ranked list of passages, as `FEATURES` names it."""
     passage = passages[0]
@@ -90,5 +97,6 @@ def features(
         "length": math.log1p(len(asked)),
         "sentence": sentence,
         "sentence_en": sentence_en,
+        "agrees": float(other[0].article_id == passage.article_id) if other else 0.5,
         "translated": float(passage.language != language),
     }
