@@ -23,6 +23,10 @@ class CountingEmbedder(FakeEmbedder):
         self.encoded += texts
         return super().encode(texts, kind=kind)
 
+    def encode_parts(self, heading: str, parts: Sequence[str]):  # type: ignore[no-untyped-def]
+        self.encoded.append("\n".join([heading, *parts]))
+        return super().encode_parts(heading, parts)
+
 
 @pytest.fixture
 def encoder() -> CountingEmbedder:

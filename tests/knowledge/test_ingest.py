@@ -378,7 +378,8 @@ async def test_without_a_workspace_the_search_functions_find_nothing(take: Take,
 async def test_the_search_functions_are_for_the_application_alone(dsn: str):
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         cursor = await connection.execute(
-            "SELECT has_function_privilege('duomo_app', oid, 'EXECUTE'), has_function_privilege('public', oid, 'EXECUTE') "
+            "SELECT has_function_privilege('duomo_app', oid, 'EXECUTE') AS app, "
+            "has_function_privilege('public', oid, 'EXECUTE') AS everybody "
             "FROM pg_proc WHERE proname LIKE 'chunks\\_with\\_%'"
         )
         assert await cursor.fetchall() == [(True, False)] * 2

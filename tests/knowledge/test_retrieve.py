@@ -195,3 +195,15 @@ def test_common_words_propose_nothing_while_there_are_rarer_ones():
     common = Counted(["the"])
     common.count({"the": 900}, documents=1000, length=10)
     assert common.rare() == ["the"]
+
+
+async def test_one_sentence_in_a_long_chunk_is_found_by_its_own_vector(
+    take: Take, retriever: Retriever, workspace: Workspace
+):
+    filler = " ".join(f"Sentence number {n} speaks of something else entirely." for n in range(12))
+    await take(
+        {"long.md": f"# Notes\n\n{filler} Gift wrapping costs five yuan.", "short.md": "# Notes\n\nSomething else."}
+    )
+    (first, *_) = await retriever.retrieve(workspace.id, Query("gift wrapping costs five yuan", "en", k=2))
+    assert first.article_id == "long"
+    assert first.signals["sentence"] > first.signals["cosine"] + 0.1

@@ -109,3 +109,21 @@ def test_a_histogram_counts_shares_of_the_pixels():
     histogram = colour_histogram(image)
     # Red is hue 0, blue hue 170 of 255: bin (hue // 32) * 16 + 3 * 4 + 3.
     assert {int(i): float(histogram[i]) for i in np.flatnonzero(histogram)} == {0: 0.25, 15: 0.5, 95: 0.25}
+
+
+@pytest.mark.parametrize("name", ["e5", "minilm"])
+def test_parts_have_vectors_of_their_own_beside_the_passage_they_make(name: str, request: pytest.FixtureRequest):
+    encoder = request.getfixturevalue(name)
+    parts = ["WeChat Pay takes 1-3 days.", "A credit card takes 5-10 working days.", "We reply by e-mail."]
+    whole, rows = encoder.encode_parts("When the refund arrives", parts)
+    (same,) = encoder.encode([" ".join(["When the refund arrives", *parts])], kind="passage")
+    (question,) = encoder.encode(["How long does it take on my credit card?"], kind="query")
+    assert whole @ same == pytest.approx(1, abs=1e-3)
+    assert rows.shape == (3, encoder.dim)
+    assert lengths(rows) == pytest.approx(1, abs=1e-5)
+    assert int((rows @ question).argmax()) == 1
+
+
+def test_a_part_beyond_the_longest_input_has_a_vector_of_zeros(e5: MultilingualE5):
+    _, rows = e5.encode_parts("标题", ["很长的一段话。" * 200, "后面的一句。"])
+    assert lengths(rows).tolist() == pytest.approx([1, 0])

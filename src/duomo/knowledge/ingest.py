@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from duomo.errors import InputError, MediaError
 from duomo.knowledge import lexicon
-from duomo.knowledge.chunk import Chunk, chunk, context, pictures, plain, replace_pictures
-from duomo.knowledge.index import pinyin_vector, search_vector
+from duomo.knowledge.chunk import Chunk, chunk, context, pictures, plain, replace_pictures, without_picture
+from duomo.knowledge.index import packed, pinyin_vector, search_vector, statements
 from duomo.knowledge.read import IMAGES, Article, Draft, Failure, Picture, drafts, fingerprint, language_of
 from duomo.knowledge.sources import Source, sources_from_file
 from duomo.media import audio, image
@@ -28,7 +28,7 @@ from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Tx, pg_array, vector
 from duomo.types import Language
 
-PIPELINE = "1"  # part of every fingerprint: change it when the same file would give other chunks
+PIPELINE = "2"  # part of every fingerprint: change it when the same file would give other chunks
 BATCH = 64  # drafts whose fingerprints are looked up at once
 LEGIBLE = 0.5  # confidence below which what was read in a picture is noise
 NOTE_EVERY_S = 0.5  # between two notes of progress
@@ -267,9 +267,10 @@ def _prepare(workspace_id: str, draft: Draft, models: Models, blobs: Blobs) -> _
             prepared.pictures[reference] = _picture(workspace_id, reference, picture, models, blobs)
         except InputError as error:
             prepared.failed.append((f"{draft.name}: {reference}", str(error)))
+            article = replace(article, text=without_picture(article.text, reference))
     read = " ".join(picture.text for picture in prepared.pictures.values())
     prepared.language = heard or language_of(article, plain(article.text) or read)
-    pieces = list(_pieces(article, prepared.pictures, "text" if article.sound is None else "transcript"))
+    pieces = list(_pieces(article, prepared.pictures, "text" if heard is None else "transcript"))
     if not pieces:
         reasons = "; ".join(reason for _, reason in prepared.failed) or "nothing can be read in it"
         raise MediaError(reasons, code="empty")
@@ -340,26 +341,31 @@ def _read_pieces(heading: str, picture: _StoredPicture) -> Iterator[_Piece]:
 
 
 def _rows(title: str, pieces: Sequence[_Piece], language: Language, models: Models) -> list[dict[str, Any]]:
-    above = [context(title, piece.chunk) for piece in pieces]
-    words = [plain(piece.chunk.text) for piece in pieces]
-    texts = [f"{over}\n{text}" if over else text for over, text in zip(above, words, strict=True)]
-    vectors = models.text.encode(texts, kind="passage")
-    english = models.english.encode(texts, kind="passage") if models.english and language == "en" else None
-    return [
-        {
+    rows = []
+    for position, piece in enumerate(pieces):
+        above = context(title, piece.chunk)
+        words = plain(piece.chunk.text)
+        said = statements(words)
+        whole, parts = models.text.encode_parts(above, said)
+        row: dict[str, Any] = {
             "position": position,
             "origin": piece.origin,
             "language": language,
             "heading": piece.chunk.heading,
-            "text": replace_pictures(piece.chunk.text, None).strip() or words[position],
+            "text": replace_pictures(piece.chunk.text, None).strip() or words,
             "picture": piece.picture,
-            "search": search_vector(above[position], words[position]),
-            "pinyin": pinyin_vector(texts[position]),
-            "embedding": vector(vectors[position]),
-            "embedding_en": vector(english[position]) if english is not None else None,
+            "search": search_vector(above, words),
+            "pinyin": pinyin_vector(f"{above}\n{words}" if above else words),
+            "embedding": vector(whole),
+            "embedding_en": None,
+            "sentences": packed(parts),
+            "sentences_en": None,
         }
-        for position, piece in enumerate(pieces)
-    ]
+        if models.english and language == "en":
+            whole, parts = models.english.encode_parts(above, said)
+            row |= {"embedding_en": vector(whole), "sentences_en": packed(parts)}
+        rows.append(row)
+    return rows
 
 
 def _opening(text: str) -> str:

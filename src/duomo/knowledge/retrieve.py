@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from duomo.knowledge.index import quoted, terms
+from duomo.knowledge.index import quoted, terms, unpacked
 from duomo.media.text import pinyin_tokens
 from duomo.models.embed import TextEmbedder, Vectors
 from duomo.store.postgres import Database, Tx, pg_array, vector
@@ -23,6 +23,7 @@ from duomo.types import Language, Passage
 
 VECTOR_CANDIDATES = 40  # of each encoder
 WORD_CANDIDATES = 40
+SENTENCES_OF = 48  # candidates whose sentences are compared one by one
 PICTURE_CANDIDATES = 5  # articles
 COMMON = 0.05  # share of the chunks above which a word only counts, but proposes nothing
 POSTINGS = 4000  # chunks read through the word index for one query, about
@@ -62,9 +63,11 @@ class Query:
 class Weights:
     """How much each piece of evidence counts. Learned by bench/retrieval.py on the development halves."""
 
-    cosine: float = 1.0
-    cosine_en: float = 0.2
-    words: float = 0.05  # the cosines of good and bad passages lie about as close together
+    cosine: float = 0.2
+    cosine_en: float = 0.1
+    sentence: float = 0.8
+    sentence_en: float = 0.3
+    words: float = 0.1  # the cosines of good and bad passages lie about as close together
     pinyin: float = 0.03
     image: float = 0.2
 
@@ -79,12 +82,22 @@ class Candidate:
     topic: str | None
     cosine: float = 0.0  # multilingual encoder, [-1, 1]
     cosine_en: float = 0.0  # English encoder, English chunks and queries only
+    sentence: float = 0.0  # cosine of the sentence nearest to the question, multilingual encoder
+    sentence_en: float = 0.0
     bm25: float = 0.0  # share of the most that BM25 could give this query, [0, 1]
     coverage: float = 0.0  # IDF-weighted share of the query's words that the chunk holds, [0, 1]
     pinyin: float = 0.0  # the same for syllable pairs
     image: float = 0.0  # best cosine of the query's pictures with the article's
     score: float = 0.0
     picture: str | None = None  # the article's picture that is most like the query's
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A question's vectors, (dim,) float32 unit; None without text, or for English where it is not asked in English."""
+
+    text: Vectors | None
+    english: Vectors | None
 
 
 class Retriever:
@@ -106,40 +119,38 @@ class Retriever:
 
     async def retrieve(self, workspace_id: str, query: Query) -> list[Passage]:
         """The best passages, best first; none when the workspace has no knowledge."""
-        embedding, embedding_en = await asyncio.to_thread(self._encode, query)
+        encoded = await asyncio.to_thread(self._encode, query)
         async with self._db.transaction(workspace_id) as tx:
-            candidates = await self._candidates(tx, query, embedding, embedding_en)
+            candidates = await self._candidates(tx, query, encoded)
             rank(candidates, self._weights)
             if query.prefer_language:
-                candidates = await self._translate(tx, candidates, query, embedding, embedding_en)
+                candidates = await self._translate(tx, candidates, query, encoded)
             chosen = diversify(candidates, k=query.k, per_article=query.per_article)
             return await self._passages(tx, chosen)
 
     async def candidates(self, workspace_id: str, query: Query) -> list[Candidate]:
         """Every chunk that some search proposed, with its evidence, not ranked: what weights are learned from."""
-        embedding, embedding_en = await asyncio.to_thread(self._encode, query)
+        encoded = await asyncio.to_thread(self._encode, query)
         async with self._db.transaction(workspace_id) as tx:
-            return await self._candidates(tx, query, embedding, embedding_en)
+            return await self._candidates(tx, query, encoded)
 
-    def _encode(self, query: Query) -> tuple[str | None, str | None]:
+    def _encode(self, query: Query) -> Encoded:
         if not query.text.strip():
-            return None, None
-        embedding = vector(self._text.encode([query.text], kind="query")[0])
+            return Encoded(None, None)
+        text = self._text.encode([query.text], kind="query")[0]
         if self._english is None or query.language != "en":
-            return embedding, None
-        return embedding, vector(self._english.encode([query.text], kind="query")[0])
+            return Encoded(text, None)
+        return Encoded(text, self._english.encode([query.text], kind="query")[0])
 
-    async def _candidates(
-        self, tx: Tx, query: Query, embedding: str | None, embedding_en: str | None
-    ) -> list[Candidate]:
+    async def _candidates(self, tx: Tx, query: Query, encoded: Encoded) -> list[Candidate]:
         words = Counted(terms(query.text))
         sounds = Counted(pinyin_tokens(query.text) if query.spoken and query.language == "zh" else ())
         await _count(tx, words, sounds)
         exact = "_exact" if await self._exact(tx, words.documents) else ""
         found: dict[str, None] = {}
-        for name, value in (("nearest_chunks", embedding), ("nearest_chunks_en", embedding_en)):
+        for name, value in (("nearest_chunks", encoded.text), ("nearest_chunks_en", encoded.english)):
             if value is not None:
-                rows = await tx.all(name + exact, embedding=value, limit=VECTOR_CANDIDATES)
+                rows = await tx.all(name + exact, embedding=vector(value), limit=VECTOR_CANDIDATES)
                 found.update(dict.fromkeys(str(row["id"]) for row in rows))
         for name, counted in (("chunks_with_tokens", words), ("chunks_with_pinyin", sounds)):
             if proposing := counted.rare():
@@ -157,9 +168,11 @@ class Retriever:
             found.update(dict.fromkeys(str(row["id"]) for row in rows))
         if not found:
             return []
-        candidates = await _evidence(tx, found, words, sounds, embedding, embedding_en)
+        candidates = await _evidence(tx, found, words, sounds, encoded)
         for candidate in candidates:
             candidate.image, candidate.picture = pictures.get(candidate.article_id, (0.0, None))
+        rank(candidates, self._weights)
+        await _read_sentences(tx, candidates, encoded)
         return candidates
 
     async def _exact(self, tx: Tx, documents: int) -> bool:
@@ -180,9 +193,7 @@ class Retriever:
                     best[row["article_id"]] = (float(row["cosine"]), row["blob"])
         return best
 
-    async def _translate(
-        self, tx: Tx, ranked: list[Candidate], query: Query, embedding: str | None, embedding_en: str | None
-    ) -> list[Candidate]:
+    async def _translate(self, tx: Tx, ranked: list[Candidate], query: Query, encoded: Encoded) -> list[Candidate]:
         """Put an article in the customer's language in the place of its translation, with the better score of both."""
         head = diversify(ranked, k=query.k, per_article=1)
         foreign = {c.topic: c for c in reversed(head) if c.topic and c.language != query.language}
@@ -197,7 +208,8 @@ class Retriever:
             ids = [str(row["id"]) for row in await tx.all("chunks_of_articles", articles=pg_array(missing))]
             words, sounds = Counted(terms(query.text)), Counted(())
             await _count(tx, words, sounds)
-            more = await _evidence(tx, ids, words, sounds, embedding, embedding_en)
+            more = await _evidence(tx, ids, words, sounds, encoded)
+            await _read_sentences(tx, more, encoded)
             rank(more, self._weights)
             ranked = ranked + more
         best: dict[str, float] = {}
@@ -266,18 +278,37 @@ async def _count(tx: Tx, words: Counted, sounds: Counted) -> None:
     sounds.count({token: df.get(f"~{token}", 0) for token in sounds.tokens}, documents=documents, length=length)
 
 
-async def _evidence(
-    tx: Tx, ids: Iterable[str], words: Counted, sounds: Counted, embedding: str | None, embedding_en: str | None
-) -> list[Candidate]:
+async def _evidence(tx: Tx, ids: Iterable[str], words: Counted, sounds: Counted, encoded: Encoded) -> list[Candidate]:
     rows = await tx.all(
         "chunk_evidence",
         ids=pg_array(ids),
-        embedding=embedding,
-        embedding_en=embedding_en,
+        embedding=None if encoded.text is None else vector(encoded.text),
+        embedding_en=None if encoded.english is None else vector(encoded.english),
         tokens=pg_array([quoted(token) for token in words.tokens]),
         syllables=pg_array([quoted(token) for token in sounds.tokens]),
     )
     return [_candidate(row, words, sounds) for row in rows]
+
+
+async def _read_sentences(tx: Tx, candidates: Sequence[Candidate], encoded: Encoded) -> None:
+    """Compare the question with each sentence of the first candidates: a long chunk hides the one that answers.
+
+    The others keep the chunk's own cosine, which is lower than its best sentence's as a rule.
+    """
+    for candidate in candidates:
+        candidate.sentence, candidate.sentence_en = candidate.cosine, candidate.cosine_en
+    if encoded.text is None:
+        return
+    first = {candidate.id: candidate for candidate in candidates[:SENTENCES_OF]}
+    for row in await tx.binary("chunk_sentences", ids=pg_array(first), english=encoded.english is not None):
+        candidate = first[str(row["id"])]
+        candidate.sentence = _nearest(row["sentences"], encoded.text, candidate.cosine)
+        if encoded.english is not None:
+            candidate.sentence_en = _nearest(row["sentences_en"], encoded.english, candidate.cosine_en)
+
+
+def _nearest(sentences: bytes | None, question: Vectors, otherwise: float) -> float:
+    return float((unpacked(sentences, dim=len(question)) @ question).max()) if sentences else otherwise
 
 
 def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candidate:
@@ -303,6 +334,8 @@ def rank(candidates: list[Candidate], weights: Weights) -> None:
         c.score = (
             weights.cosine * c.cosine
             + weights.cosine_en * c.cosine_en
+            + weights.sentence * c.sentence
+            + weights.sentence_en * c.sentence_en
             + weights.words * c.bm25
             + weights.pinyin * c.pinyin
             + weights.image * c.image
@@ -335,6 +368,8 @@ def _passage(row: Mapping[str, Any], candidate: Candidate) -> Passage:
         signals={
             "cosine": candidate.cosine,
             "cosine_en": candidate.cosine_en,
+            "sentence": candidate.sentence,
+            "sentence_en": candidate.sentence_en,
             "bm25": candidate.bm25,
             "coverage": candidate.coverage,
             "pinyin": candidate.pinyin,

@@ -5,7 +5,6 @@ Vectors of different `name` or `version` must never meet: store both beside each
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -38,15 +37,11 @@ class TextEmbedder(Protocol):
         ...
 
     def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
-        """A passage and its parts, e.g. sentences, in one run: a part's vector is the mean of its own tokens' states.
-
-        Those states have seen heading and neighbours, so that "It costs 12 yuan." still knows what costs 12 yuan.
+        """A passage and its parts, e.g. sentences, each of which knows what the heading says.
 
         Returns:
             (dim,) float32, the passage as a whole; (len(parts), dim) float32, unit rows, zeros for a part that lies
             beyond the encoder's longest input.
-
-        Source: Günther et al. 2024, Late Chunking, arXiv:2409.04701.
         """
         ...
 
@@ -99,6 +94,10 @@ class MultilingualE5:
         return found
 
     def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        """One run for all: a part's vector is the mean of its own tokens' states, which have seen its neighbours.
+
+        Source: Günther et al. 2024, Late Chunking, arXiv:2409.04701.
+        """
         tokenizer, limit = self._packed.tokenizer, self._packed.shape.positions
         ids = [tokenizer.bos, *tokenizer.content(f"passage: {heading}")[: limit // 2]]
         spans = []
@@ -151,19 +150,10 @@ class MiniLM:
         return vectors
 
     def encode_parts(self, heading: str, parts: Sequence[str]) -> tuple[Vectors, Vectors]:
-        text, ends = heading, [len(heading)]
-        for part in parts:
-            text += f" {part}"
-            ends.append(len(text))
-        encoded = self._tokenizer.encode(text)
-        # Of each token the character it begins with; special tokens stand outside the text.
-        starts = [start if end > start else -1 for start, end in encoded.offsets]
-        spans = []
-        for begin, end in itertools.pairwise(ends):
-            inside = [i for i, start in enumerate(starts) if begin <= start < end]
-            spans.append((inside[0], inside[-1] + 1) if inside else (0, 0))
-        states = self._states(encoded.ids)
-        return unit(states.mean(axis=0)), _pooled(states, spans)
+        # Each part alone under the heading: measured better than the mean of its tokens within the passage
+        # (docs/experiments.md), and this encoder is small.
+        (whole,) = self.encode([" ".join([heading, *parts])], kind="passage")
+        return whole, self.encode([f"{heading}: {part}" for part in parts], kind="passage")
 
     def _states(self, tokens: Sequence[int]) -> Vectors:
         ids = np.array([tokens], dtype=np.int64)

@@ -132,6 +132,11 @@ class Tx:
         cursor = await self.connection.execute(statement(query), parameters)
         return await cursor.fetchall()
 
+    async def binary(self, query: str, **parameters: Any) -> list[Row]:
+        """As `all`, for rows of many bytes: they travel as they are, not as text."""
+        cursor = await self.connection.execute(statement(query), parameters, binary=True)
+        return await cursor.fetchall()
+
     async def value(self, query: str, **parameters: Any) -> Any:
         row = await self.one(query, **parameters)
         return None if row is None else next(iter(row.values()))

@@ -51,10 +51,12 @@ RETURNING (xmax = 0) AS added;
 
 -- name: insert_chunk
 INSERT INTO chunks
-    (article_id, position, origin, language, heading, text, picture, search, pinyin, embedding, embedding_en)
+    (article_id, position, origin, language, heading, text, picture, search, pinyin,
+     embedding, embedding_en, sentences, sentences_en)
 VALUES (
     %(article_id)s, %(position)s, %(origin)s, %(language)s, %(heading)s, %(text)s, %(picture)s,
-    %(search)s::tsvector, %(pinyin)s::tsvector, %(embedding)s::halfvec(384), %(embedding_en)s::halfvec(384)
+    %(search)s::tsvector, %(pinyin)s::tsvector, %(embedding)s::halfvec(384), %(embedding_en)s::halfvec(384),
+    %(sentences)s, %(sentences_en)s
 );
 
 -- name: insert_article_picture
@@ -106,6 +108,10 @@ FROM (
     WHERE chunks.id = ANY(%(ids)s::uuid[])
     OFFSET 0
 ) AS c;
+
+-- name: chunk_sentences
+SELECT id, sentences, CASE WHEN %(english)s THEN sentences_en END AS sentences_en
+FROM chunks WHERE id = ANY(%(ids)s::uuid[]);
 
 -- name: chunks_in_all
 -- About how many chunks all workspaces have together; -1 before the first statistics.
