@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ STALLED_S: Mapping[str, float] = {"turns": 6.0, "media": 20.0, "knowledge": 30.0
 CONCURRENCY: Mapping[str, int] = {"turns": 8, "media": 2}
 UNUSED_S = 3600.0  # age at which a file or row that nothing names is swept, and a streamed answer's pieces go
 SWEEP_EVERY_S = 600.0
+WARM_EVERY_S = 60.0
+WARMED = 1500  # passages of a workspace whose sentences are encoded before they are asked for
 DONE_KEPT_H = 24
 POLL_S = 2.0  # beside the notices, for jobs whose time comes
 
@@ -279,9 +282,24 @@ async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
         await asyncio.to_thread(work.blobs.sweep, workspace_id, known, older_than_s=older_than_s)
 
 
-async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+async def warm(work: Work) -> None:
+    """Encode the sentences of small knowledge bases in idle time; of large ones, as they are asked for."""
+    assert work.desk
+    async with work.db.transaction(None) as tx:
+        workspaces = [str(row["id"]) for row in await tx.all("workspace_ids")]
+    for workspace_id in workspaces:
+        async with work.db.transaction(workspace_id) as tx:
+            passages = await tx.all("passages_to_warm", limit=WARMED + 1)
+        for row in passages if len(passages) <= WARMED else ():
+            began = time.monotonic()
+            await asyncio.to_thread(work.desk.answerer.remember, row["title"], row["text"], row["language"])
+            await asyncio.sleep(time.monotonic() - began)  # half of one core at most
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(0 if at_once else seconds)
+        at_once = False
         try:
             await do()
         except (StoreUnavailable, ConnectorException, psycopg.OperationalError) as error:
@@ -334,6 +352,7 @@ async def _serve(dsn: str, queues: Sequence[str], work: Work, concurrency: int, 
     async with app.open_async():
         async with _side_by_side(
             _every(HEARTBEAT_S, lambda: rescue(app, work, queues)),
+            *([_every(WARM_EVERY_S, lambda: warm(work), at_once=True)] if work.desk else []),
             *([_every(SWEEP_EVERY_S, lambda: _tidy(app, work))] if "housekeeping" in queues else []),
         ):
             worker = asyncio.ensure_future(

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -72,6 +72,7 @@ class Answerer:
     Args:
         text, english: the encoders the knowledge was ingested with; give the same objects to retrieval, so that a
             question is encoded once.
+        reword: says a question in the words of articles.
         writer: words answers from passages with a language model; without it, or when it fails, passages are quoted.
     """
 
@@ -83,12 +84,14 @@ class Answerer:
         *,
         calibration: Calibration,
         writer: Writer | None = None,
+        reword: Callable[[str], str] = expanded,
     ) -> None:
         self._retriever = retriever
         self._text = text
         self._english = english
         self._calibration = calibration
         self._writer = writer
+        self._reword = reword
 
     @property
     def streams(self) -> bool:
@@ -132,7 +135,7 @@ class Answerer:
             readings.append(f"{question.earlier} {readings[0]}")
         best: Found | None = None
         for reading in readings:
-            texts = list(dict.fromkeys([reading, expanded(reading)]))
+            texts = list(dict.fromkeys([reading, self._reword(reading)]))
             lists = [await self._retrieve(workspace_id, question, text) for text in texts]
             for text, passages in zip(texts, lists, strict=True):
                 other = next((found for found in lists if found is not passages), ())
@@ -144,6 +147,12 @@ class Answerer:
                     best = found
         assert best is not None
         return best
+
+    def remember(self, title: str, passage: str, language: Language) -> None:
+        """Encode a passage's sentences before somebody asks for it: a first answer from it is then quick. Blocks."""
+        self._cosines(
+            Found("", "", language, ()), title, [plain(unit.text) for unit in units(passage)] or [plain(passage)]
+        )
 
     async def _retrieve(self, workspace_id: str, question: Question, text: str) -> list[Passage]:
         query = Query(

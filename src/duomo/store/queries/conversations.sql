@@ -169,3 +169,8 @@ DELETE FROM events WHERE kind IN ('delta', 'turn') AND created_at < now() - make
 
 -- name: workspace_settings
 SELECT settings FROM workspaces WHERE id = current_workspace();
+
+-- name: passages_to_warm
+SELECT a.title, c.text, c.language FROM chunks c
+JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
+WHERE c.workspace_id = current_workspace() ORDER BY c.article_id, c.position LIMIT %(limit)s;
