@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,8 +23,10 @@ def reachable(path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reachable(tmp_path_factory.mktemp("home"))
+def home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="duomo-tests-") as folder:
+        Path(folder).chmod(0o711)  # run by root, the server is `nobody`
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

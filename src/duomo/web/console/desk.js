@@ -379,7 +379,7 @@ export class Desk extends EventTarget {
 
   /** @param {Summary} item */
   nameOf(item) {
-    return item.contact.name || this.t("customer_n", { id: item.contact.id.slice(0, 4).toUpperCase() });
+    return item.contact.name || this.t("customer_n", { id: item.contact.id.slice(-4).toUpperCase() });
   }
 
   // -- the open conversation -----------------------------------------------------------------------------------------
