@@ -418,7 +418,7 @@ async def _or_error(one: Callable[[dict[str, Any]], Any], row: dict[str, Any]) -
 def _bytes(row: dict[str, Any], name: str) -> bytes | None:
     if not row.get(name):
         return None
-    path = Path(row.get("_folder", ".")) / row[name]
+    path = Path(row.get("_folder", "."), str(row[name]))
     try:
         return path.read_bytes()
     except OSError as error:
