@@ -60,12 +60,16 @@ def units(text: str, language: str) -> list[str]:
 
 
 def distance(reference: Sequence[str], found: Sequence[str]) -> int:
-    row = list(range(len(found) + 1))
-    for i, wanted in enumerate(reference, 1):
-        previous, row[0] = row[0], i
-        for j, got in enumerate(found, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (wanted != got))
-    return row[-1]
+    """Levenshtein's, a row of the table at a time."""
+    codes = {unit: i for i, unit in enumerate({*reference, *found})}
+    got = np.array([codes[unit] for unit in found], dtype=np.int64)
+    columns = np.arange(len(found) + 1)
+    row = columns.copy()
+    for i, unit in enumerate(reference, 1):
+        changed = np.minimum(row[1:] + 1, row[:-1] + (got != codes[unit]))
+        # An insertion costs one more than the cell to the left, however far its own value came from.
+        row = np.minimum.accumulate(np.concatenate([[i], changed]) - columns) + columns
+    return int(row[-1])
 
 
 def speech_figures(data: Path, whisper: Whisper, *, limit: int | None = None, forced: bool = False) -> dict[str, Any]:

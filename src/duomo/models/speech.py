@@ -76,7 +76,7 @@ class Whisper:
     """
 
     name = "whisper-base"
-    WINDOW_S = 28.0  # longest stretch decoded at once; longer speech is cut at pauses
+    WINDOW_S = 20.0  # longest stretch decoded at once; longer speech is cut at pauses, as memory grows with its square
     PAD_S = 8.0  # silence after the speech, from which the model knows that it has ended
     PRIOR = 0.85  # of the expected language
     TOKENS_PER_S = 12  # more are a loop, not speech

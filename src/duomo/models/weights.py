@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -81,7 +82,7 @@ def read(name: str) -> bytes:
         ModelUnavailable: package or file missing, other version, or other bytes than the manifest names.
     """
     wanted = weight(name)
-    data = b"".join(path.read_bytes() for path in _paths(wanted))
+    data = b"".join(_mapped(file) for file in _paths(wanted))
     _compare(wanted, hashlib.sha256(data).hexdigest())
     return data
 
@@ -153,6 +154,12 @@ def _find(wanted: Weight, part: Part) -> Path:
     if not file.is_file():
         raise ModelUnavailable(f"{wanted.feature} needs {file.name}, which {part.package} lacks here. {_remedy(part)}")
     return file
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    """Pages of the system's cache: joining large parts holds their bytes once, not twice."""
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _remedy(part: Part) -> str:
