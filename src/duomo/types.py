@@ -56,6 +56,7 @@ class Passage:
     position: int  # index of the chunk within its article, from 0
     score: float  # fused relevance; higher is better, comparable only within one result list
     picture: str | None = None  # blob key of the picture this passage belongs to
+    origin: Literal["text", "ocr", "transcript"] = "text"  # written, read in a picture of the article, or spoken
     signals: Mapping[str, float] = field(default_factory=dict)
     """Evidence behind `score`, e.g. cosine (multilingual), cosine_en, coverage (IDF-weighted share of the query's
     words found, [0, 1]), pinyin, image (cosine of pictures); thresholds are learned on these."""

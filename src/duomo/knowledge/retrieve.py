@@ -26,7 +26,7 @@ WORD_CANDIDATES = 40
 SENTENCES_OF = 48  # candidates whose sentences are compared one by one
 PICTURE_CANDIDATES = 5  # articles
 COMMON = 0.05  # share of the chunks above which a word only counts, but proposes nothing
-POSTINGS = 4000  # chunks read through the word index for one query, about
+POSTINGS = 2500  # chunks read through the word index for one query, about
 EXACT_BELOW = 2000  # chunks in a workspace; up to here comparing every vector is as fast as the index
 EXACT_BESIDE_OTHERS = 20_000  # the same where most chunks are other workspaces': the index would walk through theirs
 MOST = 0.5
@@ -365,6 +365,7 @@ def _passage(row: Mapping[str, Any], candidate: Candidate) -> Passage:
         position=row["position"],
         score=candidate.score,
         picture=candidate.picture or row["picture"],
+        origin=row["origin"],
         signals={
             "cosine": candidate.cosine,
             "cosine_en": candidate.cosine_en,

@@ -253,9 +253,13 @@ class Found:
     probability: float = 0.0
 
     def article(self, passage: Passage) -> tuple[str, str]:
-        """The title, and all that was found, of the article a passage belongs to."""
+        """The title, and all that was found, of the article a passage belongs to.
+
+        What was read in its pictures finds an article; it is quoted only where nothing else was found.
+        """
         parts = sorted((p for p in self.passages if p.article_id == passage.article_id), key=lambda p: p.position)
-        return passage.title, "\n\n".join(p.text for p in parts)
+        written = [p for p in parts if p.origin != "ocr"]
+        return passage.title, "\n\n".join(p.text for p in written or parts)
 
 
 @dataclass(slots=True)

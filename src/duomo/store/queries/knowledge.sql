@@ -146,7 +146,7 @@ SELECT title, CASE WHEN sum(length(text)) OVER (ORDER BY id) <= %(limit)s THEN t
 FROM articles ORDER BY id;
 
 -- name: chunk_passages
-SELECT c.id::text AS id, c.position, c.heading, c.text, c.picture, a.title, a.uri
+SELECT c.id::text AS id, c.position, c.origin, c.heading, c.text, c.picture, a.title, a.uri
 FROM chunks c JOIN articles a ON a.workspace_id = c.workspace_id AND a.id = c.article_id
 WHERE c.id = ANY(%(ids)s::uuid[]);
 
