@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from duomo.cli import _parser
-from duomo.server.settings import Settings, variable
+from duomo.settings import Settings, variable
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]

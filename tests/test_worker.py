@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from duomo import worker
+from duomo import settings, worker
 from duomo.errors import ConfigError
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Workspace
@@ -148,5 +148,5 @@ async def test_files_that_nothing_names_are_swept_and_others_stay(
 
 def test_a_language_model_needs_a_name() -> None:
     with pytest.raises(ConfigError, match=r"DUOMO_LLM_MODEL is not. Name the model to ask"):
-        worker.Settings.of({"DUOMO_LLM_URL": "http://localhost/v1"}, home=Path("/")).llm()
-    assert worker.Settings.of({}, home=Path("/")).llm() is None
+        worker.make_llm(settings.load({"DUOMO_LLM_URL": "http://localhost/v1"}))
+    assert worker.make_llm(settings.load({})) is None

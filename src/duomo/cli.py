@@ -24,7 +24,7 @@ from duomo.errors import Conflict, Denied, DuomoError, InputError, NotFound, Una
 
 if TYPE_CHECKING:
     from duomo.knowledge.ingest import Report
-    from duomo.server.settings import Settings
+    from duomo.settings import Settings
     from duomo.store.postgres import Database, Workspace
 
 DONE, BAD_INPUT, UNAVAILABLE = 0, 2, 3
@@ -59,8 +59,8 @@ def _refuse(given: argparse.Namespace, error: DuomoError, code: int) -> int:
 
 def run(given: argparse.Namespace) -> None:
     """Start the database, the web process and the workers; load the demo; stop it all on Ctrl-C."""
-    from duomo.server.settings import unknown_variables
     from duomo.service import Service
+    from duomo.settings import unknown_variables
 
     settings = _settings(given)
     for sentence in unknown_variables(os.environ):
@@ -333,7 +333,7 @@ def worker(given: argparse.Namespace) -> None:
 
 
 def _settings(given: argparse.Namespace) -> Settings:
-    from duomo.server.settings import load
+    from duomo.settings import load
 
     return load(os.environ, home=given.home, port=getattr(given, "port", None), host=getattr(given, "host", None))
 

@@ -34,6 +34,8 @@ from duomo.knowledge.retrieve import Retriever
 from duomo.models.embed import MiniLM, MultilingualE5
 from duomo.models.llm import Capabilities, OpenAICompatible
 from duomo.models.perceive import load_perception
+from duomo.settings import Settings
+from duomo.settings import load as load_settings
 from duomo.store.blobs import Blobs
 from duomo.store.jobs import QUEUES, make_app
 from duomo.store.postgres import Database, Workspace
@@ -60,39 +62,19 @@ DONE_KEPT_H = 24
 POLL_S = 2.0  # beside the notices, for jobs whose time comes
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment says."""
-
-    home: Path
-    database_url: str | None
-    llm_url: str | None
-    llm_model: str
-    llm_key: str
-    llm_capabilities: str
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str], *, home: Path | None = None) -> Settings:
-        return cls(
-            home=home or Path(environment.get("DUOMO_HOME") or "~/.duomo").expanduser(),
-            database_url=environment.get("DATABASE_URL") or None,
-            llm_url=environment.get("DUOMO_LLM_URL") or None,
-            llm_model=environment.get("DUOMO_LLM_MODEL", ""),
-            llm_key=environment.get("DUOMO_LLM_KEY", ""),
-            llm_capabilities=environment.get("DUOMO_LLM_CAPABILITIES", ""),
-        )
-
-    def llm(self) -> OpenAICompatible | None:
-        """
-        Raises:
-            ConfigError: an address without a model, or an unknown capability.
-        """
-        if self.llm_url is None:
-            return None
-        if not self.llm_model:
-            raise ConfigError("DUOMO_LLM_URL is set and DUOMO_LLM_MODEL is not. Name the model to ask.")
-        capabilities = Capabilities.parse(self.llm_capabilities)
-        return OpenAICompatible(self.llm_url, model=self.llm_model, key=self.llm_key, capabilities=capabilities)
+def make_llm(settings: Settings) -> OpenAICompatible | None:
+    """
+    Raises:
+        ConfigError: an address without a model, or an unknown capability.
+    """
+    if settings.llm_url is None:
+        return None
+    if not settings.llm_model:
+        raise ConfigError("DUOMO_LLM_URL is set and DUOMO_LLM_MODEL is not. Name the model to ask.")
+    capabilities = Capabilities.parse(settings.llm_capabilities)
+    return OpenAICompatible(
+        settings.llm_url, model=settings.llm_model, key=settings.llm_key or "", capabilities=capabilities
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +109,7 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
 
 def load_asking(db: Database, home: Path, environment: Mapping[str, str]) -> Asking:
     """What `support.ask` needs, for a command; models that look and listen are loaded when a file comes."""
-    answerer, retriever = make_answerer(db, load_encoders(), Settings.of(environment, home=home))
+    answerer, retriever = make_answerer(db, load_encoders(), load_settings(environment, home=home))
     return Asking(answerer, retriever, functools.cache(load_perception), functools.partial(lexicon.repair, db))
 
 
@@ -144,7 +126,7 @@ def load_encoders() -> Encoders:
 
 def make_answerer(db: Database, encoders: Encoders, settings: Settings) -> tuple[Answerer, Retriever]:
     text, english = encoders
-    llm = settings.llm()
+    llm = make_llm(settings)
     retriever = Retriever(db, text, english)
     writer = Writer(llm) if llm else None
     return Answerer(retriever, text, english, calibration=Calibration.shipped(), writer=writer), retriever
@@ -402,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    settings = Settings.of(os.environ, home=options.home)
+    settings = load_settings(os.environ, home=options.home)
     with store.open_home(settings.home, settings.database_url) as dsn:
         asyncio.run(run(dsn, queues, settings, ready=lambda: print("ready", flush=True)))
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from duomo.server.__main__ import WebServer, web_server
 from duomo.server.auth import save_agent
-from duomo.server.settings import Settings
 from duomo.server.site import Site
+from duomo.settings import Settings
 from duomo.store.postgres import Database, Workspace
 
 PASSWORD = "correct horse battery"

@@ -12,8 +12,8 @@ import pytest
 
 from duomo.server import auth
 from duomo.server.auth import COOKIE, Keys, MediaGrant
-from duomo.server.settings import Settings
 from duomo.server.site import Rates
+from duomo.settings import Settings
 from duomo.store.postgres import Database, Workspace
 from tests.server.conftest import PASSWORD, Person, Running, add_agent, become_agent
 

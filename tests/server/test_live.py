@@ -15,7 +15,7 @@ import pytest
 
 from duomo.errors import StoreUnavailable
 from duomo.server import live
-from duomo.server.settings import Settings
+from duomo.settings import Settings
 from duomo.store.postgres import Database, Workspace
 from duomo.support import conversation as talk
 from tests.server.conftest import PASSWORD, Frame, Person, Running, add_agent, become_visitor, frames, start, within

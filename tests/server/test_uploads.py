@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from duomo.server.settings import Settings
 from duomo.server.site import Rates
+from duomo.settings import Settings
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Workspace
 from tests.server.conftest import Person, Running, become_visitor, png

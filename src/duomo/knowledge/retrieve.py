@@ -33,7 +33,7 @@ MOST = 0.5
 SIZE_KEPT_S = 60.0  # how long the size of the whole table is believed
 SATURATION = 1.2  # BM25's k1
 LENGTH = 0.5  # BM25's b; chunks differ little in length
-ONCE = 0.5 / 1.64493406685  # what `ts_rank` gives a word that stands once in the text; in the title or a heading, twice
+ZETA = math.pi**2 / 6  # `ts_rank` of a word that stands n times is 1 + 1/4 + ... + 1/n**2, divided by this
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,7 @@ def _nearest(sentences: bytes | None, question: Vectors, otherwise: float) -> fl
 
 def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candidate:
     norm = SATURATION * (1 - LENGTH + LENGTH * row["lexemes"] / words.length)
-    matched = {token: rank / ONCE for token, rank in zip(words.tokens, row["ranks"], strict=True) if rank > 0}
+    matched = {token: _times(rank) for token, rank in zip(words.tokens, row["ranks"], strict=True) if rank > 0}
     heard = [token for token, found in zip(sounds.tokens, row["heard"], strict=True) if found]
     return Candidate(
         id=row["id"],
@@ -326,6 +326,11 @@ def _candidate(row: Mapping[str, Any], words: Counted, sounds: Counted) -> Candi
         coverage=sum(words.idf[token] for token in matched) / words.total,
         pinyin=sum(sounds.idf[token] for token in heard) / sounds.total,
     )
+
+
+def _times(ts_rank: float) -> float:
+    """How often the word stands there: what is missing of the sum to infinity is about 1 / (n + 1/2)."""
+    return 1 / max(ZETA * (1 - ts_rank), 0.01) - 0.5
 
 
 def rank(candidates: list[Candidate], weights: Weights) -> None:

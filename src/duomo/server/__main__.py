@@ -13,8 +13,8 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from duomo import settings
 from duomo.errors import ConfigError
-from duomo.server import settings
 from duomo.server.app import create_app
 
 

@@ -17,9 +17,9 @@ from duomo.errors import DuomoError
 from duomo.server import admin, agent, customer, docs, pages
 from duomo.server.edge import Edge
 from duomo.server.incoming import first_problem
-from duomo.server.settings import Settings
 from duomo.server.shapes import Refused
 from duomo.server.site import open_site
+from duomo.settings import Settings
 
 STATUS: tuple[tuple[type[DuomoError], int], ...] = (
     (errors.TooLarge, 413),

@@ -18,7 +18,7 @@ from duomo import store
 from duomo.errors import NotFound, TooMany
 from duomo.server.auth import Keys
 from duomo.server.limits import Rate
-from duomo.server.settings import Settings
+from duomo.settings import Settings
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Bus, Database, Waiter, Workspace
 

@@ -93,14 +93,13 @@ SELECT id, score FROM chunks_with_tokens(%(tokens)s::text[], %(weights)s::real[]
 SELECT id, score FROM chunks_with_pinyin(%(tokens)s::text[], %(weights)s::real[], %(each)s, %(limit)s);
 
 -- name: chunk_evidence
--- Everything that ranking compares, for a few hundred candidates at most. `ts_rank` of a single word grows with how
--- often it stands there, ever more slowly; words of title and headings are marked A. Concatenation unpacks a stored
--- tsvector once for all words.
+-- Everything that ranking compares, for a few hundred candidates at most. `ts_rank` of a single word says how often it
+-- stands there. Concatenation unpacks a stored tsvector once for all words.
 SELECT c.id::text AS id, c.article_id, c.language, c.topic,
     -(c.embedding <#> %(embedding)s::halfvec(384)) AS cosine,
     -(c.embedding_en <#> %(embedding_en)s::halfvec(384)) AS cosine_en,
     length(c.words) AS lexemes,
-    ARRAY(SELECT ts_rank('{0.5, 0.5, 0.5, 1}', c.words, token) FROM unnest(%(tokens)s::tsquery[]) AS token) AS ranks,
+    ARRAY(SELECT ts_rank('{1, 1, 1, 1}', c.words, token) FROM unnest(%(tokens)s::tsquery[]) AS token) AS ranks,
     ARRAY(SELECT c.pinyin @@ syllables FROM unnest(%(syllables)s::tsquery[]) AS syllables) AS heard
 FROM (
     SELECT chunks.*, articles.topic, search || ''::tsvector AS words

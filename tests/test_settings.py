@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from duomo.errors import ConfigError
-from duomo.server.settings import Settings, load, unknown_variables
+from duomo.settings import Settings, load, unknown_variables
 
 
 def test_an_argument_wins_over_the_environment_which_wins_over_the_default() -> None:
