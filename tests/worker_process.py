@@ -22,6 +22,8 @@ from duomo import worker
 from duomo.knowledge.retrieve import Query
 from duomo.models.embed import Pixels, Vectors
 from duomo.models.speech import Waveform
+from duomo.settings import Settings
+from duomo.settings import load as load_settings
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database
 from duomo.support.answer import Answerer
@@ -65,7 +67,7 @@ async def unrepaired(workspace_id: str, text: str, language: Language | None) ->
     return text
 
 
-def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: worker.Settings) -> worker.Work:
+def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> worker.Work:
     slow = Slow(settings.home)
     answerer = Answerer(slow, FakeEmbedder(), calibration=calibration())
     return worker.Work(db, blobs, Desk(db, blobs, answerer), Senses(db, blobs, slow, unrepaired))
@@ -73,7 +75,7 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: worker.Set
 
 def main(dsn: str, home: str, queues: str) -> None:
     worker.STALLED_S = dict.fromkeys(worker.STALLED_S, 6.0)  # type: ignore[misc]
-    settings = worker.Settings.of({}, home=Path(home))
+    settings = load_settings({}, home=Path(home))
     asyncio.run(worker.run(dsn, queues.split(","), settings, ready=lambda: print("ready", flush=True), load=load))
 
 

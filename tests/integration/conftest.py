@@ -19,6 +19,9 @@ from duomo.service import Service
 from tests.conftest import reachable
 
 
+TOPICS = ("delivery-times", "delivery-change-address", "refund-times", "return-faulty", "payment-failed")
+
+
 @dataclass(frozen=True)
 class Running:
     service: Service
@@ -56,8 +59,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     articles = home / "articles"
     for language in ("zh", "en"):
         (articles / language).mkdir(parents=True)
-        for file in sorted((SCENARIO / "articles" / language).glob("*.md"))[:8]:
-            shutil.copy(file, articles / language)
+        for topic in TOPICS:
+            shutil.copy(SCENARIO / "articles" / language / f"{topic}.md", articles / language)
     ingested = duomo(home, "ingest", articles)
     assert ingested.returncode == 0, ingested.stderr
     port = free_port()

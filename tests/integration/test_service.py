@@ -133,12 +133,13 @@ def test_ctrl_c_stops_every_process(tmp_path: Path, running: Running) -> None:
         [sys.executable, "-u", "-m", "duomo.cli", "run", "--no-demo", "--home", str(home), "--port", str(free_port())],
         stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ctrl-C" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Ctrl-C" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
     left = [
         command for pid in filter(str.isdigit, os.listdir("/proc")) if str(home).encode() in (command := _command(pid))
     ]
