@@ -11,7 +11,7 @@ from PIL import Image
 from duomo.knowledge import retrieve
 from duomo.knowledge.retrieve import Candidate, Counted, Query, Retriever, Weights, diversify, rank
 from duomo.models.embed import Kind, Vectors
-from duomo.store.postgres import Database, Workspace
+from duomo.store.postgres import Database, Tx, Workspace
 from duomo.testing import FakeEmbedder, FakeImageEmbedder
 
 from .conftest import Take
@@ -156,16 +156,27 @@ async def test_a_workspace_never_sees_another_s_passages(
     assert await ids(retriever, other, Query("secret code E99", "en")) == ["secret"]
 
 
-async def test_a_small_workspace_beside_a_large_one_is_searched_whole(
-    take: Take, db: Database, workspace: Workspace, encoder: FakeEmbedder
+async def test_a_small_workspace_is_compared_whole_and_a_large_one_through_the_index(
+    take: Take, retriever: Retriever, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     """The vector index gives up among other workspaces' nearer rows; comparing all of a small workspace cannot."""
-    crowd = await db.create_workspace(f"{workspace.name}-crowd", {})
-    near = "\n".join(f'{{"id": "{n}", "text": "refund of order {n}"}}' for n in range(400))
-    await take({"crowd.jsonl": near}, workspace_id=crowd.id)
-    await take({"far.md": "完全不同的内容"})
-    found = await Retriever(db, encoder).retrieve(workspace.id, Query("refund of order 7", "en"))
-    assert [p.article_id for p in found] == ["far"]
+    asked: list[str] = []
+    original = Tx.all
+
+    async def listening(tx: Tx, query: str, **parameters: object) -> list[dict[str, object]]:
+        asked.append(query)
+        return await original(tx, query, **parameters)
+
+    monkeypatch.setattr(Tx, "all", listening)
+    await take(SHOP)
+    await retriever.retrieve(workspace.id, Query("退货", "zh"))
+    assert "nearest_chunks_exact" in asked
+    monkeypatch.setattr(retrieve, "EXACT_BELOW", 1)
+    monkeypatch.setattr(retrieve, "EXACT_BESIDE_OTHERS", 1)
+    asked.clear()
+    await retriever.retrieve(workspace.id, Query("退货", "zh"))
+    assert "nearest_chunks" in asked
+    assert "nearest_chunks_exact" not in asked
 
 
 def candidate(identity: str, article: str, **evidence: float) -> Candidate:

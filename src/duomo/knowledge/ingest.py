@@ -7,8 +7,13 @@ an article whose fingerprint is stored is passed over without being read.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +34,7 @@ from duomo.store.postgres import Database, Tx, pg_array, vector
 from duomo.types import Language
 
 PIPELINE = "2"  # part of every fingerprint: change it when the same file would give other chunks
+PARALLEL = 2  # articles read and encoded at once, each on one core
 BATCH = 64  # drafts whose fingerprints are looked up at once
 LEGIBLE = 0.5  # confidence below which what was read in a picture is noise
 NOTE_EVERY_S = 0.5  # between two notes of progress
@@ -89,9 +95,14 @@ async def ingest(
         prune: remove the articles of the same folders and archives whose files are gone.
     """
     ordered = sorted(sources, key=lambda source: source.suffix in IMAGES)  # first the articles that own pictures
-    run = _Run(db, workspace_id, models, blobs, progress, Report(total=len(ordered)))
-    for source in ordered:
-        await run.take(source)
+    with ThreadPoolExecutor(PARALLEL, "ingest", initializer=_yield_to_customers) as threads:
+        run = _Run(db, workspace_id, models, blobs, progress, threads, Report(total=len(ordered)))
+        try:
+            for source in ordered:
+                await run.take(source)
+            await run.settle(leave=0)
+        finally:
+            run.stop()
     report = run.report
     if prune:
         report.removed = await _prune(db, workspace_id, {s.within for s in ordered if s.within}, set(run.owners))
@@ -172,15 +183,19 @@ class _Run:
     models: Models
     blobs: Blobs
     progress: Progress | None
+    threads: Executor
     report: Report
     owners: dict[str, str] = field(default_factory=dict)  # article id -> where it came from
     used: set[tuple[str, str]] = field(default_factory=set)  # sources that are a picture of an article
+    failed: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # by place in the order of reading
+    pending: deque[asyncio.Task[None]] = field(default_factory=deque)  # articles being read or stored, oldest first
+    place: int = 0
 
     async def take(self, source: Source) -> None:
         if (source.within, source.name) in self.used:
             self.report.total -= 1
             return
-        found = await asyncio.to_thread(_drafts, source)
+        found = await asyncio.get_running_loop().run_in_executor(self.threads, _drafts, source)
         self.report.total += len(found) - 1
         for batch in _batches(found):
             async with self.db.transaction(self.workspace_id) as tx:
@@ -188,39 +203,65 @@ class _Run:
                 rows = await tx.all("article_hashes", ids=ids)
             stored = {row["id"]: row["content_hash"] for row in rows}
             for draft in batch:
+                self.place += 1
                 await self._one(source, draft, stored)
-                self.report.done += 1
-                if self.progress is not None:
-                    await self.progress(self.report)
+
+    async def settle(self, *, leave: int) -> None:
+        """Wait until at most `leave` articles are under way."""
+        while len(self.pending) > leave:
+            await self.pending.popleft()
+
+    def stop(self) -> None:
+        for task in self.pending:
+            task.cancel()
 
     async def _one(self, source: Source, draft: Draft | Failure, stored: Mapping[str, str]) -> None:
         if isinstance(draft, Failure):
-            self.report.failed.append((draft.name, draft.reason))
+            await self._done(self.place, [(draft.name, draft.reason)])
             return
         self.used.update((source.within, name) for name in draft.uses)
         if draft.id in self.owners:
             reason = f"{self.owners[draft.id]} has the same id, {draft.id!r}. Rename one."
-            self.report.failed.append((draft.name, reason))
+            await self._done(self.place, [(draft.name, reason)])
             return
         self.owners[draft.id] = draft.name
         mark = fingerprint(draft.fingerprint, PIPELINE, self.models.mark)
         if stored.get(draft.id) == mark:
             self.report.unchanged += 1
+            await self._done(self.place, [])
         else:
-            await self._replace(source, draft, mark)
+            self.pending.append(asyncio.create_task(self._replace(self.place, source, draft, mark)))
+            await self.settle(leave=PARALLEL)
 
-    async def _replace(self, source: Source, draft: Draft, mark: str) -> None:
+    async def _replace(self, place: int, source: Source, draft: Draft, mark: str) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            prepared = await asyncio.to_thread(_prepare, self.workspace_id, draft, self.models, self.blobs)
+            prepared = await loop.run_in_executor(
+                self.threads, _prepare, self.workspace_id, draft, self.models, self.blobs
+            )
         except InputError as error:
-            self.report.failed.append((draft.name, str(error)))
+            await self._done(place, [(draft.name, str(error))])
             return
-        self.report.failed += prepared.failed
         where = f"{source.within}/{source.name}" if source.within else source.name
         async with self.db.transaction(self.workspace_id) as tx:
             added = await _store(tx, draft.id, where, mark, prepared)
         self.report.added += added
         self.report.updated += not added
+        await self._done(place, prepared.failed)
+
+    async def _done(self, place: int, failed: list[tuple[str, str]]) -> None:
+        if failed:
+            self.failed[place] = failed
+            self.report.failed = [failure for _, failures in sorted(self.failed.items()) for failure in failures]
+        self.report.done += 1
+        if self.progress is not None:
+            await self.progress(self.report)
+
+
+def _yield_to_customers() -> None:
+    """A thread that ingests gives way to those that answer; only Linux can say so of a thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _drafts(source: Source) -> list[Draft | Failure]:
