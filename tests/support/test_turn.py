@@ -258,6 +258,33 @@ async def test_a_customers_correction_is_answered_again_and_an_agents_is_not(
     assert [m.decision["asked"] for m in answers] == ["E21", "E23"]
 
 
+async def test_a_correction_gives_the_bot_another_try_until_a_person_has_the_conversation(
+    customer: Customer, blobs: Blobs, workspace: Workspace
+) -> None:
+    await customer.says("", file_of(blobs, workspace, png()))
+    (part_id,) = await part_ids(customer)
+    await perceive_part(Senses(customer.db, blobs, Ears(read="3000"), unrepaired), workspace.id, part_id)
+    await turn.run_turn(desk(customer.db, blobs), workspace.id, customer.conversation_id)
+    assert await customer.status() == "open"
+    (message, *_) = await customer.messages()
+    artifact, jobs = message.parts[0].artifacts[0].id, len(await customer.jobs())
+
+    async def correct(text: str) -> str:
+        async with customer.db.transaction(workspace.id) as tx:
+            await conversation.correct_artifact(
+                tx, conversation_id=customer.conversation_id, artifact_id=artifact, text=text, by="customer"
+            )
+        return await customer.status()
+
+    assert await correct("three days") == "pending"
+    assert (await customer.jobs())[jobs:] == [("turn", customer.conversation_id)]
+    async with customer.db.transaction(workspace.id) as tx:
+        await conversation.act(
+            tx, conversation_id=customer.conversation_id, action="hand_off", by="customer", reason="requested"
+        )
+    assert await correct("four days") == "open"
+
+
 async def test_a_job_that_failed_for_good_calls_a_person(customer: Customer, blobs: Blobs) -> None:
     await customer.says("what does delivery cost")
     assert await turn.give_up(customer.db, customer.workspace.id, customer.conversation_id)

@@ -455,6 +455,8 @@ async def correct_artifact(
 ) -> str:
     """Put right what was heard or read. A customer's correction makes the bot answer that message again.
 
+    So it does after the bot gave up because it had misheard, as long as no person has taken the conversation.
+
     Returns:
         The id of the message the artifact belongs to.
     Raises:
@@ -472,10 +474,19 @@ async def correct_artifact(
         return message_id
     await tx.run("correct_artifact", id=artifact_id, text=text.strip(), by=by, tokens=search_vector("", text))
     seq = await append_event(tx, conversation_id, "update", message_id=message_id)
-    if by == "customer" and artifact["seq"] <= row["answered_seq"] and row["status"] == "pending":
+    answered = by == "customer" and artifact["seq"] <= row["answered_seq"]
+    if answered and _waits_for_nobody_in_particular(row):
+        await _change(tx, row, "pending", by="customer", fresh=True)
+    if answered and (row["status"] == "pending" or _waits_for_nobody_in_particular(row)):
         again = {"message_id": message_id, "seq": seq}
         await tx.defer("turn", queue="turns", lock=str(row["id"]), args=_job_args(row) | {"again": again})
     return message_id
+
+
+def _waits_for_nobody_in_particular(row: Row) -> bool:
+    """Whether the bot handed over for want of an answer, and nobody has begun to look at it."""
+    unsure = row["handoff_reason"] in ("low_confidence", "repeated_failure")
+    return bool(row["status"] == "open" and row["assignee_id"] is None and unsure)
 
 
 async def set_feedback(tx: Tx, *, conversation_id: str, message_id: str, value: Literal["up", "down"] | None) -> None:
