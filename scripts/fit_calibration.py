@@ -34,7 +34,7 @@ from duomo.types import LANGUAGES, Language
 TARGET = Path(__file__).parents[1] / "src/duomo/support/calibration.json"
 FOLDS = 10
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
-CLARIFY = 0.5  # share of the answering threshold from which it asks back
+CLARIFY = 0.3  # share of the answering threshold from which it asks back
 Floats = NDArray[np.float64]
 
 
