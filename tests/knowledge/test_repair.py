@@ -13,7 +13,7 @@ from .conftest import Take, rows
 ARTICLES = [
     ("修改收货地址", "# 修改收货地址\n\n发货前可以在订单里修改收货地址。"),
     ("电子发票", "# 电子发票\n\n在订单里申请电子发票。\n\n## 会员积分\n\n也可以。"),
-    ("LT-H3 智能门锁", "# LT-H3 智能门锁\n\nThe LT-H3 shows E12 and E03 when the battery is low. 优惠券 保修"),
+    ("LT-H3 智能门锁", "# LT-H3 智能门锁\n\nThe LT-H3 shows E12, C4 and E03 when the battery is low. 优惠券 保修"),
 ]
 
 
