@@ -64,7 +64,7 @@ async def measure(http: httpx2.AsyncClient, *, quick: bool) -> dict[str, Any]:
     questions = [json.loads(line) for line in (SCENARIO / "questions/dev.jsonl").read_text("utf-8").splitlines()]
     random.shuffle(questions)
     media = SCENARIO / "media"
-    screenshots = sorted((media / "screenshots").glob("*.*"))
+    screenshots = sorted((media / "screens").glob("customer-*.png"))
     notes = five_second_notes(media)
     figures: dict[str, Any] = {}
 

@@ -35,6 +35,11 @@ PROCESSES: Mapping[str, Sequence[str]] = {
     "media": ("duomo.worker", "--queues", "media,knowledge"),
 }
 
+TUNING = {
+    "MALLOC_ARENA_MAX": "2",  # glibc keeps up to eight heaps a core for threads, which a model's buffers then fill
+    "OMP_WAIT_POLICY": "passive",  # threads that spin for work take it from the other processes
+}
+
 Say = Callable[[str], None]
 
 
@@ -44,7 +49,7 @@ class Process:
 
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     log: Path
     ready: threading.Event = field(default_factory=threading.Event)
     _child: subprocess.Popen[str] | None = None
@@ -64,7 +69,7 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=dict(self.environment),
+            env=TUNING | self.environment,
             start_new_session=True,  # Ctrl-C in the terminal reaches only us
             preexec_fn=_die_with_parent,
         )
@@ -118,7 +123,7 @@ class Process:
 class Service:
     """The processes of one home directory; only one service runs a home at a time."""
 
-    def __init__(self, home: Path, *, environment: Mapping[str, str], database_url: str | None) -> None:
+    def __init__(self, home: Path, *, environment: dict[str, str], database_url: str | None) -> None:
         self.home = home
         self.database_url = database_url
         logs = home / "logs"
