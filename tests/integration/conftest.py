@@ -18,7 +18,6 @@ from duomo.demo import SCENARIO
 from duomo.service import Service
 from tests.conftest import reachable
 
-
 TOPICS = ("delivery-times", "delivery-change-address", "refund-times", "return-faulty", "payment-failed")
 
 
