@@ -42,7 +42,7 @@ class Customer:
     def __post_init__(self) -> None:
         made = self.http.post("/api/v1/visitors", json={"workspace": self.workspace, "language": "en"}).json()
         self.http.headers["Authorization"] = f"Bearer {made['token']}"
-        self.name = f"Customer {made['contact_id'][:4].upper()}"
+        self.name = f"Customer {made['contact_id'][-4:].upper()}"
         self.http.put(f"/api/v1/conversations/{self.conversation}", json={"language": "en"}).raise_for_status()
 
     def says(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -52,9 +53,9 @@ def duomo(home: Path, *arguments: str | Path, **environment: str) -> subprocess.
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = reachable(tmp_path_factory.mktemp("service"))
+@contextlib.contextmanager
+def whole_service(home: Path) -> Iterator[Running]:
+    """Started as `duomo run` starts it; `home` is new and may be passed through by everyone."""
     articles = home / "articles"
     for language in ("zh", "en"):
         (articles / language).mkdir(parents=True)
@@ -71,6 +72,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     service = Service(home, environment=environment, database_url=None)
     with service.running(say=print) as dsn:
         yield Running(service, f"http://127.0.0.1:{port}", dsn, home, log)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with whole_service(reachable(tmp_path_factory.mktemp("service"))) as started:
+        yield started
 
 
 @pytest.fixture
