@@ -39,7 +39,8 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 def test_both_readmes_have_the_same_commands_and_pictures() -> None:
     english, chinese = DOCUMENTS[:2]
     pictures = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
-    assert [c.split('"')[0] for c in commands(english)] == [c.split('"')[0] for c in commands(chinese)]
+    bare = re.compile(r'\s*(#.*|".*")')  # without comments and questions, which are in another language
+    assert [bare.sub("", c) for c in commands(english)] == [bare.sub("", c) for c in commands(chinese)]
     assert pictures.findall(english.read_text("utf-8")) == pictures.findall(chinese.read_text("utf-8"))
 
 
