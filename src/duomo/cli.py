@@ -232,7 +232,7 @@ async def _demo(settings: Settings, dsn: str) -> Any:
 
 
 def workspace(given: argparse.Namespace) -> None:
-    """Make a workspace, or list them."""
+    """Make a workspace, change its settings, or list them."""
     asyncio.run(_make_workspace(given))
 
 
@@ -242,12 +242,39 @@ async def _make_workspace(given: argparse.Namespace) -> None:
     with _database(_settings(given)) as dsn:
         async with await Database.open(dsn, max_size=2) as db:
             if given.name:
+                changes = dict(_setting(text) for text in given.set)
                 made = await db.create_workspace(given.name, {})
+                if changes:
+                    async with db.transaction(made.id) as tx:
+                        await tx.run("update_workspace_settings", id=made.id, settings=changes)
+                    for name, value in changes.items():
+                        print(f"{made.name}: {name} is {json.dumps(value, ensure_ascii=False)}")
+                    return
                 print(f"workspace {made.name}; add its first agent with `duomo agent EMAIL --workspace {made.name}`")
                 return
             async with db.transaction(None) as tx:
                 for row in await tx.all("workspace_names"):
                     print(row["name"])
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON, of the kind that the setting's default has."""
+    from duomo.support.conversation import Settings as WorkspaceSettings
+
+    name, _, value = text.partition("=")
+    defaults = WorkspaceSettings()
+    known = [*WorkspaceSettings.__slots__, "allowed_origins"]
+    if name not in known:
+        raise InputError(f"there is no workspace setting {name!r}; there are: {', '.join(sorted(known))}.")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        raise InputError(f"{value!r} is not JSON; write for example {name}=true or {name}='[\"https://…\"]'.") from None
+    wanted = getattr(defaults, name, [])
+    kind = type(wanted) if isinstance(wanted, bool | int | float | dict) else list
+    if not isinstance(parsed, kind) or isinstance(parsed, bool) is not isinstance(wanted, bool):
+        raise InputError(f"{name} is {value}, expected is a value like {json.dumps(wanted, ensure_ascii=False)}.")
+    return name, parsed
 
 
 def agent(given: argparse.Namespace) -> None:
@@ -545,6 +572,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(workspace, common)
     command.add_argument("name", nargs="?", metavar="NAME", help="the workspace to make; without it, list them")
+    command.add_argument("--set", action="append", default=[], metavar="SETTING=JSON", help="e.g. keep_originals=true")
 
     command = add(agent, inside)
     command.add_argument("email", metavar="EMAIL")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.fake_server import Conversation, FakeServer, cited, picture
-from tests.browser.widget_page import Widget
+from tests.browser.widget_page import Widget, until_received
 
 ARTICLE = (
     "# Setting up Wi-Fi\n\nFirst switch on the device.\n\n**Hold the button** for 5 seconds until the light blinks,\n"
@@ -127,6 +127,7 @@ def test_the_buttons_of_a_clarifying_question_send_their_text(page: Page, server
     server.answer = silent
     widget.button("The speaker").click()
     widget.expect_texts("It blinks", "Which one?1", "The speaker")
+    until_received(page, server, 2)
     assert [one.text for one in server.received] == ["It blinks", "The speaker"]
     expect(page.locator("duomo-message .options")).to_have_count(0)
 

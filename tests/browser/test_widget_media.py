@@ -11,16 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.fake_server import Conversation, FakeServer, artifact, picture
-from tests.browser.widget_page import Widget
-
-
-def until_received(page: Page, server: FakeServer, count: int) -> None:
-    page.wait_for_function("() => true")
-    for _ in range(400):
-        if len(server.received) >= count:
-            return
-        page.wait_for_timeout(25)
-    raise AssertionError(f"{len(server.received)} messages arrived, expected {count}")
+from tests.browser.widget_page import Widget, until_received
 
 
 def dominant_frequency(samples: np.ndarray, rate: int) -> float:

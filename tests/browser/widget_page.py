@@ -17,6 +17,15 @@ WORDS = {
 }
 
 
+def until_received(page: Page, server: FakeServer, count: int) -> None:
+    page.wait_for_function("() => true")
+    for _ in range(400):
+        if len(server.received) >= count:
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{len(server.received)} messages arrived, expected {count}")
+
+
 class Widget:
     """The widget on a stranger's page, in one language."""
 

@@ -116,6 +116,13 @@ def test_bad_usage_and_missing_dependencies_have_their_exit_codes(running: Runni
     assert (away.returncode, "PostgreSQL does not answer" in away.stderr) == (3, True)
 
 
+def test_a_workspace_setting_is_checked_before_it_is_stored(running: Running) -> None:
+    changed = duomo(running.home, "workspace", "demo", "--set", "max_audio_s=90")
+    assert (changed.returncode, changed.stdout) == (0, "demo: max_audio_s is 90\n")
+    for wrong in ("max_audio_s=true", "keep_originals=1", "max_audio=90", "title=x"):
+        assert duomo(running.home, "workspace", "demo", "--set", wrong).returncode == 2, wrong
+
+
 def test_a_second_service_of_the_same_home_is_refused(running: Running) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
