@@ -7,7 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.fake_server import Conversation, FakeServer, picture
-from tests.browser.widget_page import Widget
+from tests.browser.widget_page import Widget, until_received
 
 
 def silent(server: FakeServer, conversation: Conversation, message: dict[str, object]) -> None:
@@ -150,6 +150,7 @@ def test_two_tabs_of_one_visitor_show_the_same_and_send_once(
     context = new_context()
     left = Widget(context.new_page(), server).visit().open()
     left.say("left")
+    until_received(left.page, server, 1)
     expect(left.page.locator("duomo-message .delivery")).to_have_count(0)
     server.down = True
     left.say("waiting")

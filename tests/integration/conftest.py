@@ -53,16 +53,21 @@ def duomo(home: Path, *arguments: str | Path, **environment: str) -> subprocess.
     )  # fmt: skip
 
 
-@contextlib.contextmanager
-def whole_service(home: Path) -> Iterator[Running]:
-    """Started as `duomo run` starts it; `home` is new and may be passed through by everyone."""
-    articles = home / "articles"
+def read_a_few_articles(home: Path) -> None:
+    folder = home / "articles"
     for language in ("zh", "en"):
-        (articles / language).mkdir(parents=True)
+        (folder / language).mkdir(parents=True)
         for topic in TOPICS:
-            shutil.copy(SCENARIO / "articles" / language / f"{topic}.md", articles / language)
-    ingested = duomo(home, "ingest", articles)
+            shutil.copy(SCENARIO / "articles" / language / f"{topic}.md", folder / language)
+    ingested = duomo(home, "ingest", folder)
     assert ingested.returncode == 0, ingested.stderr
+
+
+@contextlib.contextmanager
+def whole_service(home: Path, *, articles: bool = True) -> Iterator[Running]:
+    """Started as `duomo run` starts it; `home` is new and may be passed through by everyone."""
+    if articles:
+        read_a_few_articles(home)
     port = free_port()
     log = home / "network.log"
     log.write_text("")

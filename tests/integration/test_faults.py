@@ -22,18 +22,18 @@ CUSTOMERS, MESSAGES = 20, 10
 BOUND_S = 240.0  # after the last acknowledgement; the media worker reads one voice note a second
 
 
-def kill_something(running: Running) -> str | None:
-    """SIGKILL to one process of the service, chosen at random; None when that one is down already."""
-    victim = random.choice([*running.service.processes, None])
+def kill_one(running: Running, name: str) -> bool:
+    """SIGKILL to one process of the service. Returns: whether it lived."""
+    victim = next((process for process in running.service.processes if process.name == name), None)
     pid_file = (running.home / "postgres" / "data" / "postmaster.pid").resolve()
     try:
         pid = int(pid_file.read_text().split()[0]) if victim is None else victim.pid
         if pid is None:
-            return None
+            return False
         os.kill(pid, signal.SIGKILL)
     except (FileNotFoundError, ProcessLookupError, IndexError):
-        return None
-    return "postgres" if victim is None else victim.name
+        return False
+    return True
 
 
 def messages(seed: int) -> list[tuple[str, str, list[Path]]]:
@@ -80,10 +80,12 @@ async def test_each_acknowledged_message_is_stored_once_in_order_and_answered_or
     random.seed(20261123)
     conversations = asyncio.gather(*(talk(http, seed) for seed in range(CUSTOMERS)))
     killed: list[str] = []
-    while not conversations.done():
+    victims = 3 * ["web", "turns", "media", "postgres"]
+    random.shuffle(victims)
+    while victims and not conversations.done():
         await asyncio.sleep(random.uniform(0.5, 1.5))
-        if len(killed) < 14 and (name := kill_something(running)):
-            killed.append(name)
+        if kill_one(running, victims[-1]):
+            killed.append(victims.pop())
     results = await conversations
     assert set(killed) == {"web", "turns", "media", "postgres"}, killed
 

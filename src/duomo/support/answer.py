@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -328,11 +329,13 @@ def _searchable(question: Question) -> bool:
 def search_text(question: Question) -> str:
     """What is written or said decides; what a picture shows is added, cut so that it cannot drown the question."""
     chosen = f"{question.earlier} {question.chosen}".strip() if question.chosen else question.text
-    seen = " ".join(question.seen.split())[:SEEN]
+    seen = " ".join(word for word in question.seen.split() if not FURNITURE.fullmatch(word))[:SEEN]
     return f"{chosen} {seen}".strip()
 
 
 SEEN = 300  # characters of a picture's or document's text that take part in the search
+FURNITURE = re.compile(r"\d{1,2}:\d{2}|[345]G|LTE|\d{1,3}%|.", re.IGNORECASE)
+"""What stands on every screen, whatever it shows: clock, network, battery, single signs."""
 
 
 def _unreadable(question: Question) -> Outcome:

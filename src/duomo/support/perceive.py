@@ -98,7 +98,9 @@ def clean_file(data: bytes, settings: Settings) -> Clean:
 
 
 def look(perception: Perceives, clean: Clean, language: Language | None) -> tuple[list[Artifact], Vectors | None]:
-    """What is heard or read in a clean file, and the embedding of a picture. Blocks.
+    """What is heard or read in a clean file, and the embedding of a photo. Blocks.
+
+    A screenshot or a page looks like every other; what it means stands in its text.
 
     Raises:
         Unavailable: the model this needs is not there.
@@ -106,7 +108,9 @@ def look(perception: Perceives, clean: Clean, language: Language | None) -> tupl
     if clean.kind == "audio":
         return perception.voice(audio.decode(clean.data), language_hint=language), None
     if clean.kind == "image":
-        return perception.picture(image.decode(clean.data))
+        found, embedding = perception.picture(image.decode(clean.data))
+        flat = any(a.kind == "picture_kind" and a.text in ("screenshot", "document") for a in found)
+        return found, None if flat else embedding
     text = clean.text.strip()
     return [
         Artifact("document_text", text, 1.0, "text-layer", "1", 0, {"pages": len(clean.pages)})
