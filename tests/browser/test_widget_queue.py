@@ -43,6 +43,24 @@ def test_what_is_written_offline_waits_visibly_and_arrives_once_in_order(
     widget.expect_texts("zero", "one", "two", "three")
 
 
+def until_kept(page: Page, count: int) -> None:
+    """Wait until the browser has written so many messages into its database."""
+    for _ in range(200):
+        kept = page.evaluate(
+            """() => new Promise((resolve) => {
+                const opening = indexedDB.open("duomo-outbox");
+                opening.onsuccess = () => {
+                    const counting = opening.result.transaction("outgoing").objectStore("outgoing").count();
+                    counting.onsuccess = () => { opening.result.close(); resolve(counting.result); };
+                };
+            })"""
+        )
+        if kept == count:
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{kept} messages are kept, expected {count}")
+
+
 def test_what_waits_survives_a_reload_with_its_files(page: Page, server: FakeServer) -> None:
     server.answer = silent
     server.down = True
@@ -52,6 +70,7 @@ def test_what_waits_survives_a_reload_with_its_files(page: Page, server: FakeSer
     widget.send()
     widget.say("three")
     expect(page.locator("duomo-message .delivery")).to_have_count(3)
+    until_kept(page, 3)
     page.reload()
     widget.open()
     expect(page.locator("duomo-message .delivery")).to_have_count(3)

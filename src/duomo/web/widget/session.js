@@ -237,11 +237,11 @@ export class Session extends EventTarget {
       files,
       createdAt: new Date().toISOString(),
     };
-    await this.outbox.put(message); // what is shown as waiting survives a reload
     this.localFiles.set(message.id, files);
     this.pending = [...this.pending, { ...message, state: "waiting", problem: null }];
     this.#settled = true;
     this.#changed();
+    await this.outbox.put(message);
     if (this.pending.some(({ problem }) => problem?.code === "network")) this.#wake();
     this.#flush();
   }
