@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw docs/images/overview.png from a running demo service: the shop's chat beside the agent console.
 
-    duomo run --port 8080        # then, in another terminal
-    python scripts/screenshots.py http://127.0.0.1:8080 WORKSPACE EMAIL PASSWORD
+duomo run --port 8080        # then, in another terminal
+python scripts/screenshots.py http://127.0.0.1:8080 WORKSPACE EMAIL PASSWORD
 """
 
 from __future__ import annotations
