@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 Language = Literal["zh", "en"]
@@ -121,3 +122,23 @@ class Message:
     decision: Mapping[str, Any] = field(default_factory=dict)
     """Why the system decided so: scores, thresholds, candidates, model versions. Empty for people's messages."""
     feedback: Literal["up", "down"] | None = None
+
+
+Label = str | float | tuple[str, ...]
+"""Of a class head, a number head, a multilabel head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One case to learn from or to understand: any of its parts may be absent (None)."""
+
+    id: str
+    text: str | None = None
+    image: Path | None = None
+    audio: Path | None = None
+    video: Path | None = None
+    features: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # plain vectors by name
+    group: str | None = None
+    """Samples of one group (a conversation, customer, patient, speaker) never stand on both sides of a split."""
+    labels: Mapping[str, Label | None] = field(default_factory=dict)  # by head; None: not labelled
+    history: tuple[str, ...] = ()  # texts of the conversation's earlier turns, oldest first
