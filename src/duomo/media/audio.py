@@ -17,6 +17,7 @@ from av.stream import Disposition
 
 from duomo.errors import MediaError, TooLarge
 from duomo.media.sandbox import Reply
+from duomo.media.sniff import HEAD, sniff
 
 SAMPLING_RATE = 16000
 """Hz, of every sound inside Duomo: what speech recognisers take."""
@@ -135,6 +136,47 @@ def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> It
     for out in resampler.resample(frame) if resampler is not None else ():
         samples = np.nan_to_num(out.to_ndarray().astype(np.float32, copy=False))  # (channels, samples)
         yield samples.mean(axis=0).clip(-1, 1)
+
+
+# --- of one's own files, in any process
+
+
+def read(data: bytes, *, max_seconds: float) -> Samples:
+    """Decode one's own sound, of any accepted format, in this process; a stranger's goes through `sanitise`.
+
+    Training reads many short files of the user's own: the sandbox's 5 ms for each would double the time.
+
+    Returns:
+        (samples,) float32 in [-1, 1], mono, 16 kHz; what follows after max_seconds is left out.
+    Raises:
+        MediaError: not a sound, damaged, or empty.
+    """
+    found = sniff(data[:HEAD])
+    if found.kind != "audio":
+        raise MediaError(f"this is {found.mime}, expected a sound: {', '.join(DEMUXERS)}", code="unsupported_type")
+    with _opened(data, DEMUXERS[found.mime]) as container:
+        samples = track(container, max_seconds=max_seconds)
+    if samples is None:
+        raise MediaError("the file holds no sound", code="empty")
+    return samples
+
+
+def track(container: InputContainer, *, max_seconds: float) -> Samples | None:
+    """The first sound of an opened file, such as a video's, up to max_seconds; None where it holds none.
+
+    Raises:
+        MediaError: more damaged packets than whole ones.
+    """
+    if not container.streams.audio:
+        return None
+    chunks: list[Samples] = []
+    left = int(max_seconds * SAMPLING_RATE)
+    for chunk in _at_16_khz(_frames(container)):
+        chunks.append(chunk[:left])
+        left -= len(chunks[-1])
+        if left <= 0:
+            break
+    return np.concatenate(chunks) if chunks else None
 
 
 # --- over clean bytes, in any process

@@ -132,14 +132,27 @@ class Whisper:
             duration_ms=round((time.perf_counter() - began) * 1000),
         )
 
+    def states(self, waveform: Waveform, *, pad_s: float = 2.0) -> NDArray[np.float32]:
+        """What the encoder makes of a sound, for models that listen to more than its words.
+
+        Args:
+            waveform: at most 28 s.
+            pad_s: silence after it; with less, the end is heard worse (bench/encoders.py compares).
+        Returns:
+            (frames, 512) float32, 50 a second, of the sound alone; at least one.
+        """
+        own = max(1, math.ceil(len(waveform) / 320))  # samples of one frame: 160 a step, halved by the encoder
+        encoded = self._encode(waveform, pad_s=pad_s)
+        return np.array(encoded, dtype=np.float32)[0, :own]
+
     def _special(self, name: str) -> int:
         token = self._tokenizer.token_to_id(f"<|{name}|>")
         if token is None:
             raise ModelUnavailable(f"whisper-base-tokenizer has no token <|{name}|>")
         return int(token)
 
-    def _encode(self, waveform: Waveform) -> Any:
-        seconds = len(waveform) / SAMPLING_RATE + self.PAD_S
+    def _encode(self, waveform: Waveform, *, pad_s: float = PAD_S) -> Any:
+        seconds = len(waveform) / SAMPLING_RATE + pad_s
         padded = np.zeros(int(min(seconds, 30.0) * SAMPLING_RATE), dtype=np.float32)
         padded[: len(waveform)] = waveform
         features = self._features(padded, padding=0)  # (80, frames), 100 frames a second
