@@ -327,3 +327,13 @@ def test_a_prediction_is_a_plain_value():
         "id": "1",
         "heads": {"intent": {"label": "a", "confidence": 0.9, "set": ["a"], "abstain": False, "shares": {"text": 1.0}}},
     }
+
+
+def test_a_modality_that_is_missing_has_no_voice_in_the_conflict_even_if_the_core_gives_it_one():
+    alone = np.log([[[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.9, 0.05, 0.05]]])
+    assert heads.conflict(alone, np.array([[True, False, True]]), tuple(DIMS), INTENT).tolist() == [0]
+
+
+def test_a_person_decides_where_nothing_is_present():
+    outputs = model().predict_features(features([[0, 0, 0], [1, 0, 0]], dims=DIMS))
+    assert [output.abstain.tolist() for output in outputs.values()] == [[True, False]] * 3

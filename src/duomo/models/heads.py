@@ -106,6 +106,12 @@ def probabilities(logits: Floats | Doubles, patterns: Patterns, head: HeadInfo) 
     return softmax(scaled) if head.type == "class" else sigmoid(scaled)
 
 
+def confidence(chances: Doubles, head: HeadInfo) -> Doubles:
+    """(n, C) probabilities -> (n,) chance that the prediction is right; multilabel: in every label, were they
+    independent of each other."""
+    return np.asarray(chances.max(axis=1) if head.type == "class" else np.maximum(chances, 1 - chances).prod(axis=1))
+
+
 def softmax(logits: Doubles) -> Doubles:
     """Over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -21,6 +21,7 @@ from duomo.models import shapley
 from duomo.models.features import Features, Floats, Mask, SparseRows, View
 from duomo.models.heads import (
     Doubles,
+    confidence,
     conflict,
     log_odds,
     pattern_keys,
@@ -72,7 +73,7 @@ class HeadOutput:
     Attributes:
         probabilities: (n, C), calibrated; number: (n, 1) the value.
         predicted: class: (n,) index of the label; multilabel: (n, C) bool; number: (n,) value.
-        confidence: (n,) of the prediction; multilabel: of the label in doubt most; number: the interval's coverage.
+        confidence: (n,) of the prediction as a whole; number: the interval's coverage.
         sets: (n, C) bool, labels that may be right; number: (n, 0).
         interval: (n, 2) lowest and highest value of a number; None otherwise.
         abstain: (n,) a person should decide.
@@ -173,16 +174,14 @@ class Understanding:
             interval = np.stack([value - half, value + half], axis=1)
             none = np.zeros((len(value), 0), dtype=np.bool_)
             return HeadOutput(chances, value, sure, none, interval, nothing, beyond, odd)
-        sets = prediction_sets(chances, patterns, head)
+        sets, sure = prediction_sets(chances, patterns, head), confidence(chances, head)
         if head.type == "class":
             predicted = chances.argmax(axis=1)
-            sure = chances.max(axis=1)
             if scores.out_of_scope is not None and head.out_of_scope is not None:
                 logit = np.asarray(scores.out_of_scope, dtype=np.float64)
                 beyond = sigmoid(logit - (head.out_of_scope_threshold or 0.0))
         else:
             predicted = chances >= 0.5
-            sure = np.maximum(chances, 1 - chances).min(axis=1)
         unsure = np.asarray(sure < head.trust.demanded(patterns))
         abstain = np.asarray((unsure & (beyond < 0.5)) | nothing)  # "none of the labels" is an answer
         return HeadOutput(chances, predicted, sure, sets, None, abstain, beyond, odd)
