@@ -79,6 +79,8 @@ def test_few_rows_keep_near_the_temperature_of_all_and_use_their_thresholds():
     assert trust.of("audio").temperature == pytest.approx(2.0, rel=0.35)
     assert trust.of("audio").conformal == trust.default.conformal
     assert trust.of("never seen") == trust.default
+    fifteen = fit(INTENT, {**evidence, "audio": overconfident(15, by=2.0, seed=1)})
+    assert fifteen.of("audio").conformal == fifteen.default.conformal  # possible with 15 rows of its own, but noisy
 
 
 def test_two_perfectly_separated_rows_do_not_make_the_model_certain():
@@ -161,6 +163,13 @@ def test_cross_checked_figures_agree_with_fresh_rows():
         pytest.approx(fresh.ece_before, abs=0.02),
     )
     assert crossed.ece_after <= 0.03
+
+
+def test_a_group_is_judged_only_by_what_other_groups_taught():
+    value = np.zeros((200, 1))
+    errors = np.repeat([1.0, 10.0], 100)
+    crossed = cross_checked(PRICE, {"text": Evidence(value, errors, np.repeat([0, 1], 100))})["text"]
+    assert (crossed.coverage, crossed.set_size) == (0.5, 11.0)
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_being_right():
