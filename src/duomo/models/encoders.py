@@ -66,10 +66,20 @@ class Models:
         ModelUnavailable: weights missing or with another hash.
     """
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(
+        self, *, parallel: int = 1, speech: Whisper | None = None, pictures: EfficientNet | None = None
+    ) -> None:
+        """
+        Args:
+            parallel: threads that will ask at one time.
+            speech, pictures: those already in memory.
+        """
         self._lock = threading.Lock()
+        self._parallel = parallel
         self._loaded: dict[str, Any] = {}
+        for model in (speech, pictures):
+            if model is not None:
+                self._loaded[type(model).__name__] = model
 
     def e5(self) -> MultilingualE5:
         return self._get(MultilingualE5)
@@ -81,12 +91,12 @@ class Models:
         return self._get(EfficientNet)
 
     def whisper(self) -> Whisper:
-        return self._get(Whisper)
+        return self._get(Whisper, parallel=self._parallel)
 
-    def _get(self, kind: Callable[..., Model]) -> Model:
+    def _get(self, kind: Callable[..., Model], **options: int) -> Model:
         with self._lock:
             if kind.__name__ not in self._loaded:
-                self._loaded[kind.__name__] = kind(threads=self._threads)
+                self._loaded[kind.__name__] = kind(threads=1, **options)
             found: Model = self._loaded[kind.__name__]
             return found
 

@@ -84,8 +84,10 @@ class Whisper:
     SILENT = 0.6  # no_speech above, and confidence below UNSURE: nobody spoke
     UNSURE = math.exp(-1.0)
 
-    def __init__(self, *, threads: int = 1) -> None:
+    def __init__(self, *, threads: int = 1, parallel: int = 1) -> None:
         """
+        Args:
+            parallel: callers served at one time; they share the weights.
         Raises:
             ModelUnavailable: weights missing or with another hash.
         """
@@ -96,7 +98,7 @@ class Whisper:
             device="cpu",
             compute_type="int8",
             intra_threads=threads,
-            inter_threads=1,
+            inter_threads=parallel,
             files={
                 "model.bin": weights.read("whisper-base-model"),
                 "config.json": weights.read("whisper-base-config"),
