@@ -1,0 +1,211 @@
+"""A model judged on samples, by what is there of them, by language, and beside another model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from duomo.errors import InputError
+from duomo.learn.evaluate import Evaluation, compare, evaluate, subsets
+from duomo.models.features import Features
+from duomo.models.understanding import HeadInfo, HeadOutput
+from duomo.types import Sample
+
+LABELS = ("card", "parcel", "refund")
+DIGITS = {label: place for place, label in enumerate(LABELS)}
+
+
+class Spelled:
+    """A model that reads its answer: the text names the label, the plain vector `lab` holds its one-hot scores.
+
+    The text counts three times as much as the vector; without either it answers the first label.
+    """
+
+    modalities = ("text", "features.lab")
+
+    def __init__(self, *, blind: str | None = None) -> None:
+        self.blind = blind  # a label that it takes for the next one
+        self.heads = {
+            "intent": HeadInfo("intent", "class", LABELS, (0.4, 0.3, 0.3), "other", 0.0),
+            "topics": HeadInfo("topics", "multilabel", LABELS, (0.3, 0.3, 0.3)),
+            "mood": HeadInfo("mood", "number", (), (0.0, 1.0)),
+        }
+
+    def features(self, samples: Sequence[Sample]) -> Features:
+        text = np.zeros((len(samples), 5), dtype=np.float32)  # three labels, length, beyond
+        for row, sample in enumerate(samples):
+            for word in (sample.text or "").split():
+                if word in DIGITS:
+                    text[row, DIGITS[word]] += 1
+            text[row, 3:] = len(sample.text or ""), "weather" in (sample.text or "")
+        lab = np.array([sample.features.get("lab", (0.0,) * 3) for sample in samples], dtype=np.float32)
+        present = np.array([[sample.text is not None, "lab" in sample.features] for sample in samples])
+        return Features(self.modalities, present, {"text": text, "features.lab": lab.reshape(-1, 3)})
+
+    def predict_features(self, features: Features) -> Mapping[str, HeadOutput]:
+        text = np.where(features.present[:, :1], features.dense["text"], 0)
+        lab = np.where(features.present[:, 1:], features.dense["features.lab"], 0)
+        scores = 3 * text[:, :3] + lab
+        if self.blind is not None:
+            scores[:, DIGITS[self.blind]] -= 20
+        chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        n = len(features)
+        zeros, no = np.zeros(n), np.zeros(n, dtype=bool)
+        several = 1 / (1 + np.exp(1.5 - scores))
+        return {
+            "intent": HeadOutput(chances, chances.argmax(axis=1), chances.max(axis=1), chances >= 0.2, None,
+                                 chances.max(axis=1) < 0.5, text[:, 4] * 0.9, zeros),
+            "topics": HeadOutput(several, several > 0.5, several.max(axis=1), several > 0.1, None, no, zeros, zeros),
+            "mood": HeadOutput(text[:, 3:4], text[:, 3], zeros, np.zeros((n, 0), dtype=bool),
+                               np.stack([text[:, 3] - 1, text[:, 3] + 1], axis=1), no, zeros, zeros),
+        }  # fmt: skip
+
+
+def vector(label: str) -> tuple[float, ...]:
+    return tuple(float(label == other) for other in LABELS)
+
+
+def some() -> list[Sample]:
+    """Four with both, two in Chinese, one with the vector alone whose vector misleads, one out of scope."""
+    return [
+        Sample(
+            "1", text="my card", features={"lab": vector("card")}, labels={"intent": "card", "mood": 7.0}, group="a"
+        ),
+        Sample("2", text="a parcel", features={"lab": vector("parcel")}, labels={"intent": "parcel"}, group="a"),
+        Sample("3", text="a refund now", features={"lab": vector("card")}, labels={"intent": "refund", "mood": 14.0}),
+        Sample("4", text="card card", features={"lab": vector("card")}, labels={"intent": "parcel", "mood": None}),
+        Sample("5", text="我要退款 refund", labels={"intent": "refund", "topics": ("refund",)}),
+        Sample("6", text="我要用它 card parcel", labels={"intent": None, "topics": ("card",)}),
+        Sample("7", features={"lab": vector("parcel")}, labels={"intent": "card", "mood": math.nan}),
+        Sample("8", text="the weather", labels={"intent": "other", "mood": 11.0}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return evaluate(Spelled(), some(), resamples=100)
+
+
+def values(rows: Mapping, *names: str) -> dict[str, float]:
+    return {name: round(rows[name]["value"], 4) for name in names}
+
+
+def test_every_head_is_judged_on_the_rows_that_label_it(evaluation):
+    found = evaluation.as_json()
+    assert {name: detail["n"] for name, detail in found["details"].items()} == {"intent": 7, "topics": 2, "mood": 3}
+    assert values(found["heads"]["intent"], "accuracy", "in_scope_accuracy", "out_of_scope_recall") == {
+        "accuracy": round(5 / 7, 4),
+        "in_scope_accuracy": round(4 / 6, 4),
+        "out_of_scope_recall": 1.0,
+    }
+    assert values(found["heads"]["topics"], "accuracy", "recall_micro") == {"accuracy": 0.5, "recall_micro": 1.0}
+    assert values(found["heads"]["mood"], "mae", "coverage") == {"mae": round(2 / 3, 4), "coverage": round(2 / 3, 4)}
+
+
+def test_every_leaf_under_heads_and_by_tables_is_a_figure_with_its_interval(evaluation):
+    found = evaluation.as_json()
+    tables = [{"all": found["heads"]}, *(found[name] for name in found if name.startswith("by_"))]
+    figures = [
+        figure for table in tables for heads in table.values() for row in heads.values() for figure in row.values()
+    ]
+    assert len(figures) > 100
+    assert {frozenset(figure) - {"reason"} for figure in figures} == {frozenset({"value", "low", "high"})}
+    assert all((figure["value"] is None) == ("reason" in figure) for figure in figures)
+
+
+def test_the_json_form_holds_numbers_that_json_knows(evaluation):
+    assert json.loads(json.dumps(evaluation.as_json(), allow_nan=False)) == evaluation.as_json()
+
+
+def test_rows_are_told_apart_by_the_modalities_that_they_have(evaluation):
+    found = evaluation.as_json()
+    assert {kind: rows["intent"]["accuracy"]["value"] for kind, rows in found["by_pattern"].items()} == {
+        "text+features.lab": 0.75,
+        "text": 1.0,
+        "features.lab": 0.0,
+    }
+    assert found["rows"]["by_pattern"]["text"] == {"intent": 2, "topics": 2, "mood": 1}
+
+
+def test_modalities_are_taken_away_from_every_row_that_has_them(evaluation):
+    found = evaluation.as_json()
+    assert {kind: rows["intent"]["accuracy"]["value"] for kind, rows in found["by_forced_pattern"].items()} == {
+        "text": pytest.approx(5 / 6),
+        "features.lab": pytest.approx(2 / 5),
+        "text+features.lab": 0.75,
+    }
+    assert found["rows"]["by_forced_pattern"]["features.lab"] == {"intent": 5, "mood": 2}
+
+
+def test_rows_with_a_text_are_told_apart_by_its_language(evaluation):
+    found = evaluation.as_json()["rows"]["by_language"]
+    assert found == {"en": {"intent": 5, "mood": 3}, "zh": {"intent": 1, "topics": 2}}
+
+
+def test_the_most_confident_errors_come_first_with_their_sample(evaluation):
+    errors = evaluation.heads["intent"].errors
+    assert [(e.sample.id, e.true, e.predicted, e.pattern) for e in errors] == [
+        ("4", "parcel", "card", "text+features.lab"),
+        ("7", "card", "parcel", "features.lab"),
+    ]
+    assert [e.sample.id for e in evaluation.heads["mood"].errors] == ["3"]
+    assert [(e.sample.id, e.true, e.predicted) for e in evaluation.heads["topics"].errors] == [
+        ("6", "card", "card, parcel")
+    ]
+
+
+def test_labels_most_often_taken_for_another_are_named(evaluation):
+    assert evaluation.heads["intent"].confused() == [("card", "parcel", 1), ("parcel", "card", 1)]
+
+
+def test_of_up_to_four_modalities_every_subset_is_tried_and_of_more_the_ends():
+    assert subsets("ab") == [("a",), ("b",), ("a", "b")]
+    assert len(subsets("abcd")) == 15
+    assert [len(kept) for kept in subsets("abcde")] == [1] * 5 + [4] * 5 + [5]
+
+
+def test_a_file_without_labels_is_refused_with_what_is_missing():
+    with pytest.raises(InputError, match="none of the 1 samples has a label for intent or mood or topics"):
+        evaluate(Spelled(), [Sample("1", text="card")])
+
+
+def test_a_label_of_another_type_is_refused_with_its_sample():
+    with pytest.raises(InputError, match=r"sample x: head mood is of type number, its label is 'good'"):
+        evaluate(Spelled(), [Sample("x", text="card", labels={"mood": "good"})])
+
+
+def test_a_label_that_the_model_does_not_know_is_an_error_and_has_its_own_row():
+    samples = [*some(), Sample("9", text="card", labels={"intent": "loan"})]
+    detail = evaluate(Spelled(), samples, resamples=10).heads["intent"]
+    assert (detail.labels, detail.support) == ((*LABELS, "other", "loan"), (2, 2, 2, 1, 1))
+    assert detail.measured.figures["accuracy"].value == pytest.approx(5 / 8)
+
+
+def test_one_labelled_row_is_enough():
+    found = evaluate(Spelled(), some()[:1], resamples=10).as_json()
+    assert found["heads"]["intent"]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found["heads"]["topics"] == {}
+
+
+def test_two_models_are_compared_row_by_row():
+    samples = [
+        Sample(f"{i}", text=("card", "parcel")[i % 2], labels={"intent": ("card", "parcel")[i % 2]}) for i in range(40)
+    ]
+    head = compare(Spelled(blind="parcel"), Spelled(), samples, names=("a", "b"), resamples=500).heads["intent"]
+    assert (head.n, len(head.fixed), head.broken, head.mcnemar) == (40, 20, [], pytest.approx(2 / 2**20))
+    accuracy = head.figures["accuracy"]
+    assert (accuracy.first, accuracy.second, accuracy.value) == (0.5, 1.0, 0.5)
+    assert accuracy.low == pytest.approx(0.35, abs=0.03)
+    assert accuracy.high == pytest.approx(0.65, abs=0.03)
+    assert accuracy.p == pytest.approx(1 / 501)
+
+
+def test_a_model_is_not_different_from_itself():
+    comparison = compare(Spelled(), Spelled(), some(), resamples=50).as_json()
+    head = comparison["heads"]["intent"]
+    assert (head["fixed"], head["broken"], head["mcnemar_p"]) == ([], [], 1.0)
+    assert {(f["value"], f["low"], f["high"], f["p"]) for f in head["figures"].values()} == {(0.0, 0.0, 0.0, 1.0)}
