@@ -9,9 +9,9 @@ Training and serving use the same ones, which is why they live here, without tor
     image     image.efficientnet   what is on a photo, and colours     1408
               image.shape          outlines, and a small grey picture  2020
     audio     audio.whisper        what is said, and by whom           2560
-              audio.spectrum       how it sounds                       907
+              audio.spectrum       how it sounds                       582
     video     video.frames         what is seen, and how it changes    4224
-              video.sound          both views of its sound             3467
+              video.sound          both views of its sound             3142
     features.NAME                  the vector as it is given
 
 Each text is normalised, each picture upright RGB, each sound mono 16 kHz, before any of them looks. How to add one:

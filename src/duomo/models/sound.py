@@ -6,6 +6,7 @@ Recognisers hear words; how something is said, and sounds that are not speech, s
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,25 +25,46 @@ PITCH_WINDOW, PITCH_HOP, PITCH_FFT = 640, 320, 2048  # 40 ms every 20 ms; correl
 LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0
 VOICED = 0.45  # normalised autocorrelation at the best lag
 
-_STATISTICS = 6 * BANDS
+CEPSTRA = 20
+WAVES = (13, 8)  # of the grid: the slowest across bands, and along time
+RHYTHM_HZ = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 50.0)  # bounds of the speeds at which loudness changes
+RHYTHM_BANDS = 8
+SHAPE = 10  # cepstra whose common movement is kept
+
 _PROSODY = 27
-DIM = _STATISTICS + BANDS * COLUMNS + _PROSODY
+DIM = (
+    6 * BANDS
+    + 5 * CEPSTRA
+    + RHYTHM_BANDS * (len(RHYTHM_HZ) - 1)
+    + SHAPE * (SHAPE + 1) // 2
+    + WAVES[0] * WAVES[1]
+    + _PROSODY
+)
 
 
 def spectrum(waveform: Waveform) -> Floats:
-    """Statistics of 40 log-mel bands, their course in 16 steps, and prosody.
+    """Statistics of 40 log-mel bands and their cepstra, rhythm, the course over time, and prosody.
+
+    Which of these, and in what form, was chosen on ESC-10 and on spoken digits of unknown speakers
+    (docs/experiments.md).
 
     Returns:
-        (907,) float32: mean, deviation, minimum, maximum of each band, mean and deviation of its changes (all in bels,
-        10 dB); 40 x 16 grid, each band without its mean over the sound, so that microphone and voice weigh less; 27
-        figures of loudness, brightness, pitch, pauses and duration. All of the order of one.
+        (582,) float32, in bels (10 dB) where they are levels:
+        240 mean, deviation, minimum, maximum of each band, mean and deviation of its changes;
+        100 mean, deviation, deviation of changes, 10th and 90th percentile of 20 cepstra;
+        56 how strongly 8 groups of bands change at 7 speeds;
+        55 covariances of 10 cepstra;
+        104 the slowest 13 x 8 waves of a grid of 40 bands x 16 times, from which each band's mean is taken, so that
+        microphone and voice weigh less;
+        27 loudness, brightness, pitch, pauses and duration.
     """
     padded = np.pad(waveform, (0, max(0, WINDOW - len(waveform))))
     power = _power(padded)  # (frames, 257)
     mel = _decibels(power @ _filters())  # (frames, 40)
     loudness = _decibels(power.sum(axis=1))
     inside = mel[_sounding(loudness)]
-    return np.concatenate([_statistics(mel), _grid(inside), _prosody(padded, power, loudness)]).astype(np.float32)
+    found = [_statistics(mel), _cepstra(mel), _rhythm(mel), _shape(inside), _course(inside)]
+    return np.concatenate([*found, _prosody(padded, power, loudness)], dtype=np.float32)
 
 
 def _power(waveform: Waveform) -> Floats:
@@ -90,15 +112,49 @@ def _statistics(mel: Floats) -> Floats:
     )
 
 
-def _grid(mel: Floats) -> Floats:
-    """(frames, 40) -> (640,): 16 means over equal parts of the sound."""
+@cache
+def _waves(points: int, count: int) -> Floats:
+    """(points, count): the slowest orthogonal cosines over so many points, the constant first."""
+    at = (np.arange(points) + 0.5) / points
+    waves: Floats = (np.cos(np.pi * at[:, None] * np.arange(count)) * np.sqrt(2 / points)).astype(np.float32)
+    return waves
+
+
+def _cepstra(mel: Floats) -> Floats:
+    cepstra = mel @ _waves(BANDS, CEPSTRA)
+    changes = np.diff(cepstra, axis=0) if len(cepstra) > 1 else np.zeros_like(cepstra)
+    low, high = np.percentile(cepstra, [10, 90], axis=0)
+    return np.concatenate([cepstra.mean(0), cepstra.std(0), changes.std(0), low, high], dtype=np.float32)
+
+
+def _rhythm(mel: Floats) -> Floats:
+    """(frames, 40) -> (56,): log strength of slow and fast changes, of at least five seconds (silence follows)."""
+    groups = mel.reshape(len(mel), RHYTHM_BANDS, -1).mean(axis=2)
+    length = max(512, len(groups))
+    strength = np.abs(np.fft.rfft(groups - groups.mean(0), length, axis=0))
+    hertz = np.fft.rfftfreq(length, HOP / SAMPLING_RATE)
+    bands = [strength[(hertz >= low) & (hertz < high)].mean(0) for low, high in pairwise(RHYTHM_HZ)]
+    found: Floats = np.log(np.concatenate(bands) + 1e-3)
+    return found
+
+
+def _shape(mel: Floats) -> Floats:
+    """(frames, 40) -> (55,): which cepstra move together."""
+    cepstra = (mel - mel.mean(0)) @ _waves(BANDS, SHAPE)
+    common: Floats = cepstra.T @ cepstra / len(cepstra)
+    return common[np.triu_indices(SHAPE)]
+
+
+def _course(mel: Floats) -> Floats:
+    """(frames, 40) -> (104,): 16 means over equal parts of the sound, and of that picture the slowest waves."""
     bounds = np.linspace(0, len(mel), COLUMNS + 1)
     total = np.concatenate([np.zeros((1, BANDS), np.float32), np.cumsum(mel - mel.mean(0), axis=0)])
     # Parts need not end at a frame: the running sum is read in between.
     at = np.minimum(bounds.astype(np.int64), len(mel) - 1)
     reached = total[at] + (bounds - at)[:, None] * (total[at + 1] - total[at])
-    grid: Floats = np.diff(reached, axis=0) / (len(mel) / COLUMNS)
-    return grid.T.ravel()
+    grid = np.diff(reached, axis=0) / (len(mel) / COLUMNS)  # (16, 40)
+    waves: Floats = _waves(BANDS, WAVES[0]).T @ grid.T @ _waves(COLUMNS, WAVES[1])
+    return waves.ravel()
 
 
 def _prosody(waveform: Waveform, power: Floats, loudness: Floats) -> Floats:
@@ -121,6 +177,11 @@ def _brightness(power: Floats, waveform: Waveform) -> list[float]:
     return [float(v) for v in (centre.mean(), centre.std(), spread.mean(), flat.mean(), flat.std(), 10 * crossings)]
 
 
+@cache
+def _correlation_of_window() -> NDArray[np.float64]:
+    return np.fft.irfft(np.abs(np.fft.rfft(np.hanning(PITCH_WINDOW), PITCH_FFT)) ** 2)
+
+
 def pitch(waveform: Waveform) -> tuple[Floats, Floats]:
     """Fundamental frequency by autocorrelation.
 
@@ -131,11 +192,10 @@ def pitch(waveform: Waveform) -> tuple[Floats, Floats]:
     """
     padded = np.pad(waveform, (0, max(0, PITCH_WINDOW - len(waveform))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, PITCH_WINDOW)[::PITCH_HOP]
-    window = np.hanning(PITCH_WINDOW)
-    tapered = (frames - frames.mean(axis=1, keepdims=True)) * window
+    tapered = (frames - frames.mean(axis=1, keepdims=True)) * np.hanning(PITCH_WINDOW)
     lags = np.arange(int(SAMPLING_RATE / HIGHEST_HZ), int(SAMPLING_RATE / LOWEST_HZ) + 1)
     # A window's own correlation falls with the lag; dividing by it leaves the sound's.
-    of_window = np.fft.irfft(np.abs(np.fft.rfft(window, PITCH_FFT)) ** 2)
+    of_window = _correlation_of_window()
     of_sound = np.fft.irfft(np.abs(np.fft.rfft(tapered, PITCH_FFT)) ** 2)  # (frames, 2048)
     energy = np.maximum(of_sound[:, :1], 1e-6)
     periodic = of_sound[:, lags] / energy * (of_window[0] / of_window[lags])
