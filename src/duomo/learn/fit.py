@@ -1,0 +1,884 @@
+"""From features and labels to a model: folds, members, late weights, choice by pattern, and what was found on the way.
+
+    folds -> linear experts -> networks -> blend within a modality -> late weights -> choice by pattern -> core
+
+Replicas of every member: one for each fold (trained without it), one for the check (trained without the untouched rows)
+and one that ships (trained on everything). All decisions rest on the folds; the untouched rows decide nothing and raise
+the leak alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.special import log_softmax, logsumexp
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+from duomo.errors import InputError
+from duomo.learn import experts, select
+from duomo.learn.checkpoint import Stages
+from duomo.learn.core import Core, Fusion, Plan, standardisation
+from duomo.learn.distributed import World
+from duomo.learn.experts import Fitted
+from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Shape
+from duomo.learn.objectives import Objective
+from duomo.learn.task import Head, Task
+from duomo.learn.train import Data, Progress, align, outputs_of, train, view_replica
+from duomo.models.features import Features, Floats, SparseRows, View
+from duomo.types import Label
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+UNTOUCHED = 0.1  # share of the labelled rows kept apart for the leak alarm
+UNTOUCHED_FROM = 300  # labelled rows; fewer are all needed
+LARGE = 5000  # rows from which three folds do
+SUBSETS_OF = 6  # modalities of which every subset is a pattern; of more, only those that matter
+SELECTION_ROWS = 6000  # rows that choose between members
+VOCABULARY = 60_000  # n-grams kept, the most frequent
+PSEUDO_SHARES = (0.3, 0.5, 0.7, 0.9)  # of unlabelled rows taken in each round of self-training
+PSEUDO_WEIGHT = 0.7
+NETWORK_ROWS = 12  # labelled rows a replica needs before a network is worth training
+
+
+@dataclass(frozen=True)
+class Oof:
+    """What models said about labelled rows that they had not seen, under one availability pattern."""
+
+    rows: Rows
+    fused: Array  # (n, O) η
+    single: Array  # (n, K, O) η, NaN where missing
+
+
+@dataclass
+class HeadFit:
+    """What was learned about one head."""
+
+    head: Head
+    labels: tuple[str, ...]
+    objective: Objective
+    targets: NDArray[np.generic]  # (N, …)
+    fusion: Fusion
+    oof: dict[int, Oof]  # by pattern bits, rows reduced to that pattern
+    natural: Oof  # rows with whatever they have
+    folds: Rows  # (N,) fold of each row, -1 for untouched or unlabelled rows
+    comparison: select.Comparison
+    alarms: list[select.Alarm]
+    untouched: Oof | None  # by the check replica
+    beyond: Array | None  # (n,) out-of-scope logit of the rows of `natural`; None where the head does not ask
+
+    def in_label_units(self, eta: Array) -> Array:
+        """η as `Scores.fused` gives it: without the out-of-scope output, numbers in their own unit."""
+        if self.fusion.type == "number":
+            return eta * self.fusion.deviation + self.fusion.mean
+        if self.fusion.type == "class":
+            return np.asarray(log_softmax(eta[..., : self.fusion.labels], axis=-1))
+        return eta
+
+
+@dataclass
+class Result:
+    core: Core
+    heads: dict[str, HeadFit]
+    history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by network, metrics by epoch
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows each replica sees.
+
+    Attributes:
+        folds: held-out rows of the first F replicas.
+        untouched: rows that neither the folds nor the check replica see; may be empty, then there is no check replica.
+        sees: (R, N) float32.
+    """
+
+    folds: tuple[Rows, ...]
+    untouched: Rows
+    sees: Floats
+
+    @property
+    def ships(self) -> int:
+        return len(self.sees) - 1
+
+    @property
+    def held(self) -> list[Rows]:
+        """(R) rows whose loss stops a replica; none for the check replica, which must stay blind, and the last."""
+        return [*self.folds, *[np.empty(0, np.int64)] * (len(self.sees) - len(self.folds))]
+
+
+def fit(
+    features: Features,
+    views: Sequence[View],
+    labels: Mapping[str, Sequence[Label | None]],
+    groups: Sequence[str],
+    task: Task,
+    *,
+    untouched: Rows | None = None,
+    stages: Stages | None = None,
+    world: World | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """
+    Args:
+        labels: by head, one for each row of `features`.
+        groups: rows of one group stay on one side of every split.
+        untouched: rows of a validation file, which the model that ships does not see either. None: a tenth is kept
+            apart.
+    Raises:
+        InputError: nothing to learn from, e.g. a head with one label only.
+    """
+    learner = _Learner(
+        features,
+        views,
+        labels,
+        groups,
+        task,
+        untouched,
+        stages or Stages(None, identity=""),
+        world or World(),
+        progress,
+    )
+    return learner.run()
+
+
+class _Learner:
+    def __init__(
+        self,
+        features: Features,
+        views: Sequence[View],
+        labels: Mapping[str, Sequence[Label | None]],
+        groups: Sequence[str],
+        task: Task,
+        untouched: Rows | None,
+        stages: Stages,
+        world: World,
+        progress: Progress | None,
+    ) -> None:
+        self.features, self.views, self.task = features, tuple(views), task
+        self.stages, self.world, self.progress = stages, world, progress
+        self.groups = np.asarray(groups)
+        self.modalities = features.modalities
+        self.present = features.present
+        self.heads = [prepare(head, labels[head.name], task) for head in task.heads]
+        self.labelled = np.flatnonzero(np.any([known(h.objective, h.targets) for h in self.heads], axis=0))
+        self.unlabelled = np.setdiff1d(np.flatnonzero(self.present.any(1)), self.labelled)
+        self.split = self._split(untouched)
+        self.vocabulary: dict[str, Rows] = {}
+        self._standardise()
+        self.pseudo: dict[str, list[NDArray[np.generic]]] = {
+            h.name: [h.targets] * len(self.split.sees) for h in self.heads
+        }
+        self.sees = self.split.sees.copy()
+        self.networks: dict[str, FusionNetwork] = {}
+        self.history: dict[str, list[dict[str, Any]]] = {}
+
+    # --- rows
+
+    def _split(self, untouched: Rows | None) -> Split:
+        rows, random = self.labelled, np.random.default_rng([self.task.training.seed, 1])
+        given = untouched is not None
+        if untouched is None:
+            untouched = self._apart(rows, random)
+        inside = np.setdiff1d(rows, untouched)
+        if len(inside) < 2:
+            raise InputError(
+                f"{len(inside)} labelled samples are too few to learn from; give at least two of each label."
+            )
+        folds = self._folds(inside)
+        n = len(self.present)
+        sees = np.zeros((len(folds) + 1 + (len(untouched) > 0 and not given), n), np.float32)
+        for replica, fold in enumerate(folds):
+            sees[replica, np.setdiff1d(inside, fold)] = 1
+        sees[-1, inside if given else rows] = 1
+        if len(untouched) and not given:
+            sees[-2, inside] = 1
+        return Split(tuple(folds), np.intersect1d(untouched, rows), sees)
+
+    def _apart(self, rows: Rows, random: np.random.Generator) -> Rows:
+        """A tenth of the labelled rows, whole groups."""
+        if len(rows) < UNTOUCHED_FROM:
+            return np.empty(0, np.int64)
+        names, index = np.unique(self.groups[rows], return_inverse=True)
+        order = random.permutation(len(names))
+        sizes = np.bincount(index)[order]
+        taken = order[np.cumsum(sizes) <= UNTOUCHED * len(rows)]
+        return rows[np.isin(index, taken)]
+
+    def _folds(self, rows: Rows) -> list[Rows]:
+        wanted = self.task.training.folds if len(rows) < LARGE else min(3, self.task.training.folds)
+        groups = self.groups[rows]
+        count = min(wanted, len(np.unique(groups)))
+        if count < 2:
+            raise InputError(
+                "all labelled samples are in one group, so no fold can be held out; give samples of other groups."
+            )
+        alone = len(np.unique(groups)) == len(groups)
+        strata = self._strata(rows)
+        seed = self.task.training.seed
+        splitter: Any
+        if strata is not None:
+            splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
+        elif alone:
+            splitter = KFold(count, shuffle=True, random_state=seed)
+        else:
+            splitter = GroupKFold(count, shuffle=True, random_state=seed)
+        blank = np.zeros(len(rows))
+        return [
+            rows[held]
+            for _, held in splitter.split(blank, blank if strata is None else strata, None if alone else groups)
+        ]
+
+    def _strata(self, rows: Rows) -> Rows | None:
+        """Labels of the first class head, rare ones together; None without one."""
+        for head in self.heads:
+            if head.objective.type == "class":
+                found = head.targets[rows].astype(np.int64)
+                counts = np.bincount(found + 1)
+                rare = counts[found + 1] < self.task.training.folds
+                return np.where(rare, -1, found)
+        return None
+
+    # --- inputs
+
+    def _standardise(self) -> None:
+        """z_k for networks, z_k / √D for linear experts, TF-IDF rows for n-grams; statistics without untouched rows."""
+        rows = np.setdiff1d(np.arange(len(self.present)), self.split.untouched)
+        self.statistics: dict[str, tuple[Floats, Floats]] = {}
+        self.z: list[torch.Tensor] = []
+        self.text: dict[str, csr_matrix] = {}
+        self.idf: dict[str, Floats] = {}
+        for k, modality in enumerate(self.modalities):
+            parts = []
+            for view in self.views:
+                if view.modality != modality:
+                    continue
+                if view.sparse:
+                    self._tf_idf(view, rows)
+                    continue
+                x = self.features.dense[view.name]
+                mean, scale = standardisation(x[rows], self.present[rows, k])
+                self.statistics[view.name] = (mean, scale)
+                parts.append((x - mean) * scale * self.present[:, k : k + 1])
+            joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
+            self.z.append(torch.from_numpy(np.ascontiguousarray(joined, np.float32)))
+        self.here = torch.from_numpy(self.present.copy())
+
+    def _tf_idf(self, view: View, rows: Rows) -> None:
+        sparse = self.features.sparse[view.name]
+        inside = sparse.take(rows)
+        columns, counts = np.unique(inside.columns, return_counts=True)
+        kept = np.flatnonzero(counts >= 2)
+        kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[:VOCABULARY]])
+        self.vocabulary[view.name] = columns[kept]
+        idf = (np.log((1 + len(rows)) / (1 + counts[kept])) + 1).astype(np.float32)
+        self.idf[view.name] = np.concatenate([[0], idf]).astype(np.float32)
+        self.text[view.modality] = tf_idf(sparse, columns[kept], idf)
+
+    # --- members
+
+    def run(self) -> Result:
+        if self.task.training.mode == "semi-supervised" and len(self.unlabelled):
+            self._self_train()
+        fitted = self._experts("")
+        self._train_networks()
+        plan = {head.name: self._fuse(head, fitted[head.name]) for head in self.heads}
+        return Result(self._core(plan, fitted), plan, self.history)
+
+    def _experts(self, suffix: str) -> dict[str, dict[tuple[str, str], Fitted]]:
+        """By head, (modality, member)."""
+        found: dict[str, dict[tuple[str, str], Fitted]] = {}
+        for objective in (head.objective for head in self.heads):
+            mine = found.setdefault(objective.name, {})
+            for k, modality in enumerate(self.modalities):
+                inputs: dict[str, experts.Inputs] = {}
+                if self.z[k].shape[1]:
+                    inputs["linear"] = self.z[k].numpy() / np.float32(np.sqrt(self.z[k].shape[1]))
+                if modality in self.text and self.text[modality].shape[1]:
+                    inputs["ngrams"] = self.text[modality]
+                for member, x in inputs.items():
+                    mine[modality, member] = experts.fit(
+                        f"{member}/{modality}/{objective.name}{suffix}",
+                        x,
+                        objective,
+                        self.pseudo[objective.name],
+                        self.sees * self.present[:, k],
+                        [fold[self.present[fold, k]] for fold in self.split.held],
+                        seed=self.task.training.seed,
+                        stages=self.stages,
+                        world=self.world,
+                    )
+                    if self.progress is not None:
+                        self.progress({"stage": f"{member}/{modality}/{objective.name}{suffix}"})
+        return found
+
+    def _train_networks(self) -> None:
+        wanted = self._wanted()
+        if not wanted or min(int((seen > 0).sum()) for seen in self.split.sees) < NETWORK_ROWS:
+            return
+        training = self.task.training
+        objectives = [head.objective for head in self.heads]
+        outputs = {o.name: o.outputs for o in objectives}
+        targets = {o.name: self._target(o) for o in objectives}
+        sees = torch.from_numpy(self.sees)
+        for name, (kind, operator, ks) in wanted.items():
+            shape = Shape(
+                kind, operator, tuple(self.z[k].shape[1] for k in ks), outputs, training.hidden, training.dropout
+            )
+            here = self.here[:, ks]
+            data = Data(
+                [self.z[k] for k in ks],
+                here,
+                targets,
+                sees * here.any(1),
+                [fold[self.present[fold][:, ks].any(1)] for fold in self.split.held],
+                self.unlabelled[self.present[self.unlabelled][:, ks].any(1)],
+            )
+            start = None
+            if training.mode == "self-supervised" and kind == "intermediate":
+                start = align(f"align/{name}", shape, data, training, stages=self.stages, progress=self.progress)
+            semi = training.mode == "semi-supervised" and len(ks) > 1
+            for label, first in (
+                {name: None, f"{name}-aligned": start}.items() if start is not None else {name: None}.items()
+            ):
+                trained = train(
+                    label, shape, data, objectives, training, stages=self.stages, world=self.world,
+                    semi_supervised=semi, start=first, progress=self.progress,
+                )  # fmt: skip
+                self.networks[label], self.history[label] = trained.network, trained.history
+
+    def _target(self, objective: Objective) -> torch.Tensor:
+        mine = self.pseudo[objective.name]
+        if objective.type == "class":
+            same = all(target is mine[0] for target in mine)
+            return torch.from_numpy(mine[0] if same else np.stack(mine))
+        return torch.from_numpy(mine[0].astype(np.float32))
+
+    def _wanted(self) -> dict[str, tuple[Any, Any, list[int]]]:
+        """Networks to train: name -> kind, operator, modalities."""
+        dense = [k for k in range(len(self.modalities)) if self.z[k].shape[1]]
+        fusion, operator = self.task.fusion, self.task.operator
+        found: dict[str, tuple[Any, Any, list[int]]] = {}
+        if fusion in ("auto", "unimodal", "late"):
+            found = {f"mlp/{self.modalities[k]}": ("early", operator, [k]) for k in dense}
+        if fusion == "early" or (fusion == "auto" and len(dense) > 1):
+            found["early"] = ("early", operator, dense)
+        if fusion == "intermediate" or (fusion == "auto" and len(dense) > 1):
+            if fusion == "auto" and operator == "tensor" and len(dense) > TENSOR_MOST:
+                operator = "low_rank"
+            found["intermediate"] = ("intermediate", operator, dense)
+        whole = list(range(len(self.modalities)))
+        # Fused networks read every modality; one without dense views gives them nothing.
+        return {
+            name: (kind, op, whole if ks == dense and not name.startswith("mlp/") else ks)
+            for name, (kind, op, ks) in found.items()
+        }
+
+    # --- self-training
+
+    def _self_train(self) -> None:
+        """Rounds of pseudo-labels: what late fusion is surest of, class by class, teaches the modalities' experts.
+
+        Each replica labels for itself, so held-out rows stay unseen. With several modalities this is co-training: what
+        the picture says surely becomes a label for the voice.
+        """
+        for number, share in enumerate(PSEUDO_SHARES):
+            fitted = self._experts(f"/round{number}")
+            for objective, targets in ((head.objective, head.targets) for head in self.heads):
+                if objective.type != "class":
+                    continue
+                within, weights, prior = self._late_parts(objective, targets, fitted[objective.name], networks=False)
+                for replica in range(len(self.sees)):
+                    eta = self._single(
+                        objective, fitted[objective.name], within, self.unlabelled, replica, networks=False
+                    )
+                    chosen, pseudo = _surest(select.late(objective, eta, weights, prior), share)
+                    rows = self.unlabelled[chosen]
+                    mine = targets.copy()
+                    mine[rows] = pseudo
+                    self.pseudo[objective.name] = [*self.pseudo[objective.name]]
+                    self.pseudo[objective.name][replica] = mine
+                    self.sees[replica, self.unlabelled] = 0
+                    self.sees[replica, rows] = PSEUDO_WEIGHT
+
+    # --- fusion
+
+    def _member(
+        self,
+        objective: Objective,
+        fitted: Mapping[tuple[str, str], Fitted],
+        k: int,
+        member: str,
+        rows: Rows,
+        replica: int,
+    ) -> Array:
+        """(rows, O) logits of one member of modality k."""
+        modality = self.modalities[k]
+        if member == "mlp":
+            network = view_replica(self.networks[f"mlp/{modality}"], replica)
+            index = torch.from_numpy(rows)
+            found = outputs_of(network, [self.z[k][index]], self.here[index][:, [k]])[objective.name]
+            return np.asarray(found, np.float64)
+        x = (
+            self.text[modality][rows]
+            if member == "ngrams"
+            else self.z[k].numpy()[rows] / np.float32(np.sqrt(self.z[k].shape[1]))
+        )
+        return np.asarray(fitted[modality, member].outputs(x, replica), np.float64)
+
+    def _members_of(self, fitted: Mapping[tuple[str, str], Fitted], modality: str, *, networks: bool) -> list[str]:
+        found = [member for (m, member) in fitted if m == modality]
+        return [*found, "mlp"] if networks and f"mlp/{modality}" in self.networks else found
+
+    def _held_out(self, call: Callable[[Rows, int], Array], rows: Rows) -> Array:
+        """Outputs for rows by the replica that has not seen them; NaN where every replica has."""
+        found: Array | None = None
+        for replica, fold in [*enumerate(self.split.folds), (len(self.split.folds), self.split.untouched)]:
+            mine = np.flatnonzero(np.isin(rows, fold))
+            if len(mine):
+                part = call(rows[mine], replica)
+                found = np.full((len(rows), *part.shape[1:]), np.nan) if found is None else found
+                found[mine] = part
+        assert found is not None
+        return found
+
+    def _late_parts(
+        self,
+        objective: Objective,
+        targets: NDArray[np.generic],
+        fitted: Mapping[tuple[str, str], Fitted],
+        *,
+        networks: bool,
+    ) -> tuple[dict[str, dict[str, float]], Array, Array]:
+        """Blend within each modality, late weights (K,), prior (O,)."""
+        rows = self._chosen_rows(objective, targets)
+        within: dict[str, dict[str, float]] = {}
+        for k, modality in enumerate(self.modalities):
+            members = self._members_of(fitted, modality, networks=networks)
+            mine = rows[self.present[rows, k]]
+            if len(members) < 2 or len(mine) < 2:
+                within[modality] = {members[0]: 1.0} if members else {}
+                continue
+
+            def call(member: str, k: int = k, mine: Rows = mine) -> Array:
+                def of(at: Rows, replica: int) -> Array:
+                    return select.natural(objective, self._member(objective, fitted, k, member, at, replica))
+
+                return self._held_out(of, mine)
+
+            within[modality] = select.blend(objective, {member: call(member) for member in members}, targets[mine])
+        prior = prior_of(objective, targets[self.labelled])
+        eta = self._held_out(
+            lambda at, replica: self._single(objective, fitted, within, at, replica, networks=networks), rows
+        )
+        return within, select.late_weights(objective, eta, targets[rows], prior), prior
+
+    def _single(
+        self,
+        objective: Objective,
+        fitted: Mapping[tuple[str, str], Fitted],
+        within: Mapping[str, Mapping[str, float]],
+        rows: Rows,
+        replica: int,
+        *,
+        networks: bool = True,
+    ) -> Array:
+        """(rows, K, O) η of each modality, NaN where missing."""
+        found = np.full((len(rows), len(self.modalities), objective.outputs), np.nan)
+        for k, modality in enumerate(self.modalities):
+            here = np.flatnonzero(self.present[rows, k])
+            if not within[modality] or len(here) == 0:
+                continue
+            total = sum(
+                weight * select.natural(objective, self._member(objective, fitted, k, member, rows[here], replica))
+                for member, weight in within[modality].items()
+            )
+            found[here, k] = select.natural(objective, np.asarray(total))
+        return found
+
+    def _energies(
+        self,
+        objective: Objective,
+        fitted: Mapping[tuple[str, str], Fitted],
+        within: Mapping[str, Mapping[str, float]],
+        rows: Rows,
+        replica: int,
+    ) -> Array:
+        """(rows, K) largest logit of each modality before normalisation, zeros where missing."""
+        found = np.zeros((len(rows), len(self.modalities)))
+        for k, modality in enumerate(self.modalities):
+            here = np.flatnonzero(self.present[rows, k])
+            for member, weight in within[modality].items():
+                logits = self._member(objective, fitted, k, member, rows[here], replica)
+                found[here, k] += weight * logits.max(1)
+        return found
+
+    def _chosen_rows(self, objective: Objective, targets: NDArray[np.generic]) -> Rows:
+        """Labelled rows of the folds, thinned out when there are very many."""
+        rows = np.sort(np.concatenate(self.split.folds))
+        rows = rows[known(objective, targets)[rows]]
+        random = np.random.default_rng([self.task.training.seed, 2])
+        return rows if len(rows) <= SELECTION_ROWS else np.sort(random.choice(rows, SELECTION_ROWS, replace=False))
+
+    def _fuse(self, head: Prepared, fitted: Mapping[tuple[str, str], Fitted]) -> HeadFit:
+        objective, targets = head.objective, head.targets
+        within, weights, prior = self._late_parts(objective, targets, fitted, networks=True)
+        every = np.sort(np.concatenate(self.split.folds))
+        every = every[known(objective, targets)[every]]
+        single = self._held_out(lambda at, replica: self._single(objective, fitted, within, at, replica), every)
+        chosen = self._chosen_rows(objective, targets)
+        at = np.searchsorted(every, chosen)
+        oof: dict[int, Oof] = {}
+        patterns: dict[int, dict[str, float]] = {}
+        comparison = select.Comparison(head.name)
+        for bits in self._patterns(every):
+            inside = (self._bits(chosen) & bits) == bits
+            rows, eta = chosen[inside], np.where(self._mask(bits)[None, :, None], single[at[inside]], np.nan)
+            if len(rows) < 2:
+                continue
+            members = self._under(objective, bits, rows, eta, weights, prior)
+            choice = self._choose(objective, bits, members, targets[rows], self.groups[rows])
+            patterns[bits] = dict(choice.weights)
+            comparison.rows += self._lines(bits, choice, members, objective, targets[rows])
+            oof[bits] = Oof(rows, blended(members, choice.weights), eta)
+        fusion = Fusion(
+            objective.type, max(len(head.labels), 1), head.extra, bool(head.head.out_of_scope) and not head.extra,
+            tuple(prior.tolist()), within, tuple(weights.tolist()), patterns, head.mean, head.deviation,
+        )  # fmt: skip
+        natural = self._natural(objective, fusion, every, single)
+        beyond = None
+        if fusion.out_of_scope:
+            beyond = natural.fused[:, -1] - logsumexp(natural.fused[:, :-1], axis=1)
+        elif fusion.energy:
+            energies = self._held_out(lambda at, replica: self._energies(objective, fitted, within, at, replica), every)
+            late = self.present[every] * np.asarray(fusion.late)
+            beyond = -(energies * late).sum(1) / np.maximum(late.sum(1), 1e-12)
+        rows = self.split.untouched[known(objective, targets)[self.split.untouched]]
+        untouched = None
+        if len(rows):
+            eta = self._held_out(lambda at, replica: self._single(objective, fitted, within, at, replica), rows)
+            untouched = self._natural(objective, fusion, rows, eta)
+        alarms = self._alarms(objective, targets, natural, untouched)
+        return HeadFit(
+            head.head,
+            head.labels,
+            objective,
+            targets,
+            fusion,
+            oof,
+            natural,
+            self._fold_of(),
+            comparison,
+            alarms,
+            untouched,
+            beyond,
+        )
+
+    def _fold_of(self) -> Rows:
+        folds = np.full(len(self.present), -1)
+        for number, fold in enumerate(self.split.folds):
+            folds[fold] = number
+        return folds
+
+    def _bits(self, rows: Rows) -> Rows:
+        """(n,) availability pattern: bit k set where modality k is present."""
+        return np.asarray(self.present[rows] @ (1 << np.arange(len(self.modalities))), np.int64)
+
+    def _mask(self, bits: int) -> NDArray[np.bool_]:
+        return (bits >> np.arange(len(self.modalities)) & 1).astype(bool)
+
+    def _patterns(self, rows: Rows) -> list[int]:
+        """Patterns worth a choice of their own: all subsets of few modalities; else those seen, singles, all but one."""
+        k = len(self.modalities)
+        whole = 2**k - 1
+        if k <= SUBSETS_OF:
+            return list(range(1, whole + 1))
+        seen = set(self._bits(rows).tolist()) | {whole}
+        return sorted((seen | {1 << i for i in range(k)} | {whole ^ (1 << i) for i in range(k)}) - {0})
+
+    def _under(
+        self, objective: Objective, bits: int, rows: Rows, eta: Array, weights: Array, prior: Array
+    ) -> dict[str, Array]:
+        """OOF η (n, O) of every member when only this pattern's modalities are there."""
+        members = {"late": select.late(objective, eta, weights, prior)}
+        present = self.here & torch.from_numpy(self._mask(bits))
+        for name, network in self.networks.items():
+            if name.startswith("mlp/"):
+                continue
+
+            def call(at: Rows, replica: int, network: FusionNetwork = network) -> Array:
+                index = torch.from_numpy(at)
+                outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.z], present[index])
+                return select.natural(objective, outputs[objective.name])
+
+            members[name] = self._held_out(call, rows)
+        for k in np.flatnonzero(self._mask(bits)):
+            if not np.isnan(eta[:, k, 0]).all():
+                members[f"only/{self.modalities[k]}"] = eta[:, k]
+        return members
+
+    def _choose(
+        self,
+        objective: Objective,
+        bits: int,
+        members: Mapping[str, Array],
+        targets: NDArray[np.generic],
+        groups: NDArray[np.generic],
+    ) -> select.Choice:
+        singles = [name for name in members if name.startswith("only/")]
+        networks = [name for name in members if name != "late" and name not in singles]
+        fusion = self.task.fusion
+        if fusion in ("early", "intermediate") and networks:
+            speaks = networks[-1]
+        elif fusion == "late" or not singles or len(targets) < select.FEWEST:
+            speaks = "late" if len(singles) != 1 else singles[0]
+        elif fusion == "unimodal":
+            speaks = ""
+        else:
+            return select.choose(
+                objective, members, singles, targets, groups, allowed=list(members), seed=self.task.training.seed
+            )
+        return select.fixed(
+            objective, members, singles or ["late"], targets, groups, speaks, seed=self.task.training.seed
+        )
+
+    def _lines(
+        self,
+        bits: int,
+        choice: select.Choice,
+        members: Mapping[str, Array],
+        objective: Objective,
+        targets: NDArray[np.generic],
+    ) -> list[dict[str, object]]:
+        """Rows of the comparison table for one pattern: every member, and what was chosen."""
+        pattern = "+".join(m for m, here in zip(self.modalities, self._mask(bits), strict=True) if here)
+        lines: list[dict[str, object]] = [
+            {
+                "pattern": pattern, "member": name, "rows": choice.rows, "score": score(objective, eta, targets),
+                "loss": choice.losses[name], "weight": round(choice.weights.get(name, 0.0), 3), "note": "",
+            }
+            for name, eta in members.items()
+        ]  # fmt: skip
+        whole = blended(members, choice.weights)
+        lines.append(
+            {
+                "pattern": pattern, "member": "chosen", "rows": choice.rows, "score": score(objective, whole, targets),
+                "loss": select.mean_loss(objective, whole, targets), "weight": 1.0, "note": choice.reason(),
+            }
+        )  # fmt: skip
+        return lines
+
+    def _natural(self, objective: Objective, fusion: Fusion, rows: Rows, single: Array) -> Oof:
+        """What the model says about held-out rows with whatever they have."""
+        bits = self._bits(rows)
+        fused = np.tile(np.asarray(fusion.prior), (len(rows), 1))
+        for pattern in np.unique(bits):
+            mine = np.flatnonzero(bits == pattern)
+            if pattern == 0:
+                continue
+            weights = fusion.patterns.get(int(pattern), {"late": 1.0})
+            members = self._under(
+                objective, int(pattern), rows[mine], single[mine], np.asarray(fusion.late), np.asarray(fusion.prior)
+            )
+            fused[mine] = blended(members, weights)
+        return Oof(rows, fused, single)
+
+    def _alarms(
+        self, objective: Objective, targets: NDArray[np.generic], oof: Oof, untouched: Oof | None
+    ) -> list[select.Alarm]:
+        if untouched is None:
+            return []
+        found = [
+            select.leak_alarm(
+                "the model",
+                hits(objective, oof.fused, targets[oof.rows]),
+                hits(objective, untouched.fused, targets[untouched.rows]),
+            )
+        ]
+        for k, modality in enumerate(self.modalities):
+            sides = [(part.single[:, k], targets[part.rows]) for part in (oof, untouched)]
+            found.append(select.leak_alarm(modality, *(hits(objective, eta, truth) for eta, truth in sides)))
+        return [alarm for alarm in found if alarm is not None]
+
+    # --- the model that ships
+
+    def _core(self, heads: Mapping[str, HeadFit], fitted: Mapping[str, Mapping[tuple[str, str], Fitted]]) -> Core:
+        used = {member for fit_ in heads.values() for weights in fit_.fusion.patterns.values() for member in weights}
+        mlps = {f"mlp/{m}" for fit_ in heads.values() for m, members in fit_.fusion.within.items() if "mlp" in members}
+        networks = {name: network.shape for name, network in self.networks.items() if name in used | mlps}
+        plan = Plan(
+            self.modalities, self.views, {name: len(columns) for name, columns in self.vocabulary.items()},
+            networks, {name: fit_.fusion for name, fit_ in heads.items()},
+        )  # fmt: skip
+        core = Core(plan)
+        core.vocabularies = dict(self.vocabulary)
+        state = core.state_dict()
+        for view, (mean, scale) in self.statistics.items():
+            core.set_standardisation(view, mean, scale)
+        for view, idf in self.idf.items():
+            core.set_idf(view, idf)
+        for name in networks:
+            core.set_network(name, view_replica(self.networks[name], self.split.ships))
+        for head, models in fitted.items():
+            for (modality, member), model in models.items():
+                if member in heads[head].fusion.within[modality]:
+                    core.set_expert(
+                        head, modality, member, model.weights[self.split.ships], model.bias[self.split.ships]
+                    )
+        assert state.keys() == core.state_dict().keys()
+        return core
+
+
+# --- heads
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A head with its labels as numbers."""
+
+    head: Head
+    labels: tuple[str, ...]  # without the out-of-scope label
+    objective: Objective
+    targets: NDArray[np.generic]  # (N, …), see Objective
+    extra: bool = False  # whether there are examples of out-of-scope, which then have an output of their own, the last
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.head.name
+
+
+def prepare(head: Head, values: Sequence[Label | None], task: Task) -> Prepared:
+    """
+    Raises:
+        InputError: no labels, one label only, a label that the task does not list.
+    """
+    if head.type == "number":
+        return _prepare_number(head, values)
+    found = {
+        label
+        for value in values
+        if value is not None
+        for label in (value if isinstance(value, tuple) else (str(value),))
+    }
+    if not found:
+        raise InputError(f'head {head.name}: no sample has a label. Give labels as {{"labels": {{"{head.name}": …}}}}.')
+    labels = head.labels or tuple(sorted(found - {head.out_of_scope}))
+    labels = tuple(label for label in labels if label != head.out_of_scope)
+    strange = sorted(str(label) for label in found - set(labels) - {head.out_of_scope})
+    if strange:
+        raise InputError(
+            f"head {head.name}: {', '.join(strange[:5])} not among the labels of task.yaml: {', '.join(labels[:20])}"
+        )
+    if head.type == "class" and len(labels) < 2:
+        raise InputError(f"head {head.name}: all labelled samples say {labels[0]!r}; two labels at least are needed.")
+    index = {label: i for i, label in enumerate(labels)}
+    if head.type == "multilabel":
+        targets = np.full((len(values), len(labels)), np.nan, np.float32)
+        for row, value in enumerate(values):
+            if value is not None:
+                targets[row] = 0
+                for label in value if isinstance(value, tuple) else (str(value),):
+                    targets[row, index[label]] = 1
+        objective = Objective(head.name, "multilabel", len(labels), head.weight)
+        return Prepared(head, labels, objective, targets)
+    extra = head.out_of_scope in found
+    if head.out_of_scope is not None:
+        index[head.out_of_scope] = len(labels) if extra else -1
+    classes = np.array([-1 if value is None else index[str(value)] for value in values], np.int64)
+    outputs = len(labels) + int(extra)
+    weights = _class_weights(classes, outputs) if head.class_weights == "balanced" else None
+    smoothing = task.training.label_smoothing
+    objective = Objective(head.name, "class", outputs, head.weight, label_smoothing=smoothing, class_weights=weights)
+    return Prepared(head, labels, objective, classes, extra)
+
+
+def _prepare_number(head: Head, values: Sequence[Label | None]) -> Prepared:
+    numbers = np.array([np.nan if value is None else float(value) for value in values], np.float64)  # type: ignore[arg-type]
+    known_ = numbers[~np.isnan(numbers)]
+    if len(known_) < 2:
+        raise InputError(f"head {head.name}: {len(known_)} samples have a number; two at least are needed.")
+    mean, deviation = float(known_.mean()), float(known_.std()) or 1.0
+    objective = Objective(head.name, "number", 1, head.weight, huber=head.loss == "huber")
+    return Prepared(head, (), objective, ((numbers - mean) / deviation).astype(np.float32), False, mean, deviation)
+
+
+def _class_weights(classes: Rows, outputs: int) -> tuple[float, ...]:
+    """Inverse frequency, softened by a square root where a label has one row in hundreds, mean 1 over the rows."""
+    counts = np.bincount(classes[classes >= 0], minlength=outputs).astype(np.float64)
+    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
+    return tuple((weights / (weights * counts).sum() * counts.sum()).tolist())
+
+
+def known(objective: Objective, targets: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """(N,) rows that have a label of this head."""
+    if objective.type == "class":
+        return np.asarray(targets.astype(np.int64) >= 0)
+    wide = np.isnan(targets.astype(np.float64))
+    return np.asarray(~(wide.any(1) if wide.ndim == 2 else wide))
+
+
+def prior_of(objective: Objective, targets: NDArray[np.generic]) -> Array:
+    """(O,) natural parameters of how often each label occurs, with one row added to each."""
+    if objective.type == "number":
+        return np.zeros(1)
+    if objective.type == "multilabel":
+        rows = targets[known(objective, targets)].astype(np.float64)
+        share = (rows.sum(0) + 0.5) / (len(rows) + 1)
+        return np.asarray(np.log(share) - np.log1p(-share))
+    index = targets.astype(np.int64)
+    counts = np.bincount(index[index >= 0], minlength=objective.outputs) + 1.0
+    return np.asarray(np.log(counts / counts.sum()))
+
+
+def hits(objective: Objective, eta: Array, targets: NDArray[np.generic]) -> Array:
+    """(n,) how right each row is, in [0, 1] or as 1 − squared error in standard deviations; NaN where unknown."""
+    missing = np.isnan(eta[:, 0]) | ~known(objective, targets)
+    if objective.type == "class":
+        right = (np.nan_to_num(eta, nan=-np.inf).argmax(1) == targets.astype(np.int64)).astype(np.float64)
+    elif objective.type == "multilabel":
+        right = ((eta > 0) == (targets.astype(np.float64) > 0.5)).mean(1)
+    else:
+        right = 1 - (eta[:, 0] - targets.astype(np.float64)) ** 2
+    return np.where(missing, np.nan, right)
+
+
+def score(objective: Objective, eta: Array, targets: NDArray[np.generic]) -> float:
+    """Share of right answers, or R²."""
+    found = hits(objective, eta, targets)
+    return float(np.nanmean(found)) if (~np.isnan(found)).any() else float("nan")
+
+
+def blended(members: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
+    return np.asarray(sum(weight * members[name] for name, weight in weights.items()))
+
+
+def tf_idf(rows: SparseRows, vocabulary: Rows, idf: Floats) -> csr_matrix:
+    """(n, V) rows of length 1."""
+    place = np.searchsorted(vocabulary, rows.columns)
+    inside = place < len(vocabulary)
+    inside[inside] = vocabulary[place[inside]] == rows.columns[inside]
+    row = np.repeat(np.arange(len(rows)), np.diff(rows.starts))[inside]
+    values = rows.values[inside] * idf[place[inside]]
+    lengths = np.sqrt(np.bincount(row, weights=values.astype(np.float64) ** 2, minlength=len(rows)))
+    values = (values / np.maximum(lengths[row], 1e-12)).astype(np.float32)
+    return csr_matrix((values, (row, place[inside])), shape=(len(rows), len(vocabulary)), dtype=np.float32)
+
+
+def _surest(eta: Array, share: float) -> tuple[Rows, Rows]:
+    """Of each predicted label the given share of rows, the surest first. Returns: rows and their labels."""
+    index = eta.argmax(1)
+    sure = np.exp(log_softmax(eta, axis=1)).max(1)
+    chosen = []
+    for label in np.unique(index):
+        mine = np.flatnonzero(index == label)
+        chosen.append(mine[np.argsort(-sure[mine], kind="stable")[: max(1, round(share * len(mine)))]])
+    rows = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+    return rows, index[rows]
