@@ -42,6 +42,7 @@ Samples = Sequence[Sample] | Path | str
 
 MANIFEST, PLAN, WEIGHTS, OOF, TASK = "model.json", "plan.json", "weights.safetensors", "oof.npz", "task.yaml"
 RUN, STAGES = "run", "stages"
+FALSE_ALARMS = 0.02  # largest share of in-scope samples that may be called out of scope
 
 
 class Model:
@@ -335,7 +336,7 @@ def _judged(found: HeadFit, features: Features, groups: Sequence[str]) -> HeadIn
     targets = found.targets[found.natural.rows].astype(np.int64)
     inside = targets < found.fusion.labels
     outside = found.beyond[~inside] if (~inside).any() else None
-    return replace(info, out_of_scope_threshold=trust.out_of_scope_threshold(found.beyond[inside], outside))
+    return replace(info, out_of_scope_threshold=trust.out_of_scope_threshold(found.beyond[inside], outside, false_alarms=FALSE_ALARMS))
 
 
 def _info(found: HeadFit) -> HeadInfo:
