@@ -65,6 +65,14 @@ def ngrams(text: str, *, stop_words: bool = False) -> Sparse:
     return np.array(columns, dtype=np.int64), np.array(values, dtype=np.float32)
 
 
+def words(text: str) -> list[str]:
+    """In order and in small letters; runs of ideographs cut into Chinese words."""
+    found: list[str] = []
+    for ideographs, word, _ in _TOKEN.findall(normalise(text).lower()):
+        found += _cut(ideographs) if ideographs else [word] if word else []
+    return found
+
+
 def _column(feature: str) -> int:
     return crc32(feature.encode("utf-8", "surrogatepass")) & (BUCKETS - 1)
 

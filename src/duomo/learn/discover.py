@@ -1,0 +1,348 @@
+"""New intents among unlabelled texts: clusters with names, examples and sizes.
+
+    embeddings -> centred, PCA -> Ward's tree -> cut where the silhouette is best -> what fits nowhere is left out
+
+Chosen on CLINC150, BANKING77 and SMP2020 against HDBSCAN, k-means and spectral clustering (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import cdist
+
+from duomo.errors import InputError
+from duomo.models.features import Floats
+from duomo.models.ngrams import STOP_WORDS, words
+from duomo.types import Language
+
+TREE_ROWS = 8000
+"""Ward's tree takes memory by the square of its rows; of more rows a sample makes the clusters, the rest joins them."""
+SILHOUETTE_ROWS = 2500
+DIMENSIONS = 50
+CUTS = 40  # numbers of clusters tried
+MOST_CLUSTERS = 300
+GOOD_ENOUGH = 0.97
+"""Of the best silhouette: the fewest clusters that reach it are taken, since people read them."""
+EXAMPLES = 8
+TERMS = 6
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    name: str  # its most distinctive words, e.g. "freeze account · block card"
+    terms: tuple[str, ...]
+    size: int
+    cohesion: float  # mean cosine of members and centre, of centred embeddings, [-1, 1]
+    examples: tuple[tuple[str, str], ...]  # (id, text), nearest to the centre first
+    members: tuple[str, ...]  # ids, nearest first
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    clusters: tuple[Cluster, ...]  # largest first
+    known: tuple[str, ...]  # ids left out because the model knows what they want
+    alone: tuple[str, ...]  # ids left out because they fit no cluster
+    silhouette: float | None  # of the cut, [-1, 1]; None with fewer than two clusters
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        lines = [f"{len(self.clusters)} clusters; left out: {len(self.known)} known, {len(self.alone)} alone"]
+        for cluster in self.clusters:
+            lines.append(f"\n{cluster.name}  ({cluster.size}, cohesion {cluster.cohesion:.2f})")
+            lines += [f"  {_line(text)}" for _, text in cluster.examples[:4]]
+        return "\n".join(lines)
+
+    def to_html(self, *, language: Language = "en") -> str:
+        """One page that needs no other file, in light or dark as the reader's system says."""
+        return _html(self, language)
+
+
+def discover(
+    ids: Sequence[str],
+    texts: Sequence[str],
+    embeddings: Floats,
+    *,
+    known: Sequence[float] | Floats | None = None,
+    min_size: int = 8,
+    seed: int = 0,
+) -> Discovery:
+    """Group texts into what may become new intents.
+
+    Args:
+        texts: by id; "" where there is none. They name the clusters; embeddings alone form them.
+        embeddings: (n, d). Of several encoders: `side_by_side`.
+        known: (n,) probability that a text is of an intent the model has; from 0.5 on it is left out.
+        min_size: smaller clusters are left out.
+    Raises:
+        InputError: lengths differ, or an embedding is not finite.
+
+    Source: Ward 1963, Hierarchical grouping to optimize an objective function; Rousseeuw 1987, Silhouettes; names by
+    class-based TF-IDF, Grootendorst 2022, BERTopic, arXiv:2203.05794, equation 2.
+    """
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    scores = np.zeros(len(ids)) if known is None else np.asarray(known, dtype=np.float64)
+    if embeddings.ndim != 2 or not len(ids) == len(texts) == len(embeddings) == len(scores):
+        raise InputError(
+            f"{len(ids)} ids, {len(texts)} texts, embeddings {embeddings.shape} and {len(scores)} scores; "
+            "wanted: one row of each a text"
+        )
+    if not np.isfinite(embeddings).all():
+        raise InputError("an embedding is not finite")
+    if min_size < 2:
+        raise InputError(f"min_size is {min_size}; a cluster has at least 2 texts")
+    rows = np.flatnonzero(scores < 0.5)
+    points = _unit(embeddings[rows] - embeddings[rows].mean(axis=0)) if len(rows) else embeddings[rows]
+    assigned, silhouette = _clusters(points, min_size, np.random.default_rng(seed))
+    kept = _fitting(points, assigned, min_size)
+    groups = [rows[kept == one] for one in range(kept.max(initial=-1) + 1)]
+    names = _terms([[texts[int(row)] for row in group] for group in groups])
+    found = [_cluster(ids, texts, points[kept == one], groups[one], names[one]) for one in range(len(groups))]
+    return Discovery(
+        clusters=tuple(sorted(found, key=lambda cluster: (-cluster.size, cluster.name))),
+        known=tuple(ids[row] for row in np.flatnonzero(scores >= 0.5)),
+        alone=tuple(ids[int(row)] for row in rows[kept < 0]),
+        silhouette=silhouette if len(found) > 1 else None,
+    )
+
+
+def side_by_side(*views: Floats) -> Floats:
+    """(n, d1), (n, d2), ... -> (n, d1 + d2 + ...), each centred and of unit length: none outweighs another."""
+    return np.hstack([_unit(view - view.mean(axis=0)) for view in views])
+
+
+def _unit(rows: Floats) -> Floats:
+    unit: Floats = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return unit
+
+
+def _cluster(ids: Sequence[str], texts: Sequence[str], points: Floats, rows: Indices, terms: list[str]) -> Cluster:
+    centre = _unit(points.mean(axis=0, keepdims=True))[0]
+    cosines = points @ centre
+    nearest = np.argsort(-cosines, kind="stable")
+    examples: dict[str, tuple[str, str]] = {}
+    for at in rows[nearest]:
+        if texts[at].strip() and len(examples) < EXAMPLES:
+            examples.setdefault(texts[at].strip().lower(), (ids[at], texts[at]))
+    return Cluster(
+        name=" · ".join(terms[:3]) or "…",
+        terms=tuple(terms),
+        size=len(rows),
+        cohesion=round(float(cosines.mean()), 4),
+        examples=tuple(examples.values()),
+        members=tuple(ids[at] for at in rows[nearest]),
+    )
+
+
+# --- clusters
+
+
+def _clusters(points: Floats, min_size: int, rng: np.random.Generator) -> tuple[Indices, float | None]:
+    """(n,) cluster from 0 of every point, and the silhouette of the cut."""
+    most = min(len(points) // min_size, MOST_CLUSTERS)
+    if most < 2:
+        return np.zeros(len(points), dtype=np.int64), None
+    sample = np.sort(rng.permutation(len(points))[:TREE_ROWS])
+    reduced = _reduced(points[sample])
+    tree = linkage(reduced.astype(np.float64), "ward")
+    seen = np.sort(rng.permutation(len(sample))[:SILHOUETTE_ROWS])
+    distances = cdist(reduced[seen], reduced[seen])
+    cuts = sorted({round(k) for k in np.geomspace(2, most, CUTS)})
+    tried = {k: fcluster(tree, k, "maxclust").astype(np.int64) - 1 for k in cuts}
+    silhouettes = {k: _silhouette(distances, labels[seen]) for k, labels in tried.items()}
+    best = max(silhouettes.values())
+    chosen = min(k for k in cuts if silhouettes[k] >= GOOD_ENOUGH * best - 1e-9 or silhouettes[k] == best)
+    labels = tried[chosen]
+    if len(sample) == len(points):
+        return labels, silhouettes[chosen]
+    return np.argmax(points @ _centres(points[sample], labels).T, axis=1), silhouettes[chosen]
+
+
+def _reduced(points: Floats) -> Floats:
+    """(n, 50) of unit length: the directions in which the points differ most."""
+    values, vectors = np.linalg.eigh(np.cov(points, rowvar=False).reshape(points.shape[1], -1))
+    return _unit(points @ vectors[:, np.argsort(-values)[:DIMENSIONS]].astype(np.float32))
+
+
+def _silhouette(distances: NDArray[np.float64], labels: Indices) -> float:
+    """Mean of (b - a) / max(a, b); a: mean distance to the own cluster's others, b: to the nearest other cluster."""
+    _, labels = np.unique(labels, return_inverse=True)
+    count = labels.max() + 1
+    if count < 2:
+        return -1.0
+    sizes = np.bincount(labels)
+    sums = distances @ np.eye(count)[labels]  # (n, clusters)
+    rows = np.arange(len(labels))
+    own = sums[rows, labels] / np.maximum(sizes[labels] - 1, 1)
+    means = sums / sizes
+    means[rows, labels] = np.inf
+    other = means.min(axis=1)
+    score = (other - own) / np.maximum(np.maximum(own, other), 1e-12)
+    return float(np.where(sizes[labels] > 1, score, 0.0).mean())
+
+
+def _centres(points: Floats, labels: Indices) -> Floats:
+    return _unit(np.stack([points[labels == one].mean(axis=0) for one in range(labels.max() + 1)]))
+
+
+def _fitting(points: Floats, labels: Indices, min_size: int) -> Indices:
+    """(n,) cluster, renumbered; -1 for points that are no nearer to their centre than halfway between what is usual
+    for an own and for the nearest other centre, and for those of clusters that are then too small."""
+    if not len(points):
+        return labels
+    fitting = labels.copy()
+    if labels.max() > 0:
+        cosines = points @ _centres(points, labels).T
+        rows = np.arange(len(points))
+        own = cosines[rows, labels].copy()
+        cosines[rows, labels] = -np.inf
+        fitting[own < (np.median(own) + np.median(cosines.max(axis=1))) / 2] = -1
+    sizes = np.bincount(fitting[fitting >= 0], minlength=labels.max() + 1)
+    numbers = np.where(sizes >= min_size, np.cumsum(sizes >= min_size) - 1, -1)
+    return np.where(fitting >= 0, numbers[fitting], -1)
+
+
+# --- names
+
+
+def _terms(groups: list[list[str]]) -> list[list[str]]:
+    """The words and word pairs that tell each cluster from the others, best first.
+
+    A term's weight is the share of the cluster's texts that hold it, times ln(1 + mean count a cluster / count in all).
+    """
+    counts = [Counter(term for text in group for term in _candidates(text)) for group in groups]
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    mean = sum(total.values()) / max(len(groups), 1)
+    named = []
+    for group, count in zip(groups, counts, strict=True):
+        least = max(2, 0.05 * len(group))  # a term that few texts hold names nothing
+        weights = {
+            term: seen / len(group) * math.log(1 + mean / total[term]) for term, seen in count.items() if seen >= least
+        }
+        named.append(_readable(weights))
+    return named
+
+
+def _candidates(text: str) -> set[str]:
+    """Words with a meaning, and pairs of neighbours without a function word in them."""
+    found: set[str] = set()
+    for first, second in pairwise(["", *words(text)]):
+        if not _content(second):
+            continue
+        found.add(second)
+        if _content(first):
+            found.add(f"{first} {second}" if first.isascii() or second.isascii() else first + second)
+    return found
+
+
+def _content(word: str) -> bool:
+    return len(word) > (1 if word.isascii() else 0) and word not in STOP_WORDS and not word.isdigit()
+
+
+def _readable(weights: Mapping[str, float]) -> list[str]:
+    """Without terms that are part of a better one; a pair nearly as good as its best word takes that word's place."""
+    chosen: list[str] = []
+    for term in sorted(weights, key=lambda term: (-weights[term] * (1.5 if _pair(term, weights) else 1.0), term)):
+        if not any(term in other or other in term for other in chosen):
+            chosen.append(term)
+        if len(chosen) == TERMS:
+            break
+    return chosen
+
+
+def _pair(term: str, weights: Mapping[str, float]) -> bool:
+    if " " in term:
+        return True
+    return any(term[:at] in weights and term[at:] in weights for at in range(1, len(term))) and not term.isascii()
+
+
+# --- page
+
+_WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "title": "New intents",
+        "sum": "{clusters} clusters of {members} texts",
+        "known": "{n} texts left out because the model knows what they want",
+        "alone": "{n} texts left out because they fit no cluster",
+        "size": "texts",
+        "cohesion": "cohesion",
+        "members": "all ids",
+        "none": "No cluster was found. Give more texts, or a smaller least size.",
+    },
+    "zh": {
+        "title": "新意图",
+        "sum": "{clusters} 个簇，共 {members} 条文本",
+        "known": "{n} 条未列入：模型已经认识其意图",
+        "alone": "{n} 条未列入：不属于任何簇",
+        "size": "条",
+        "cohesion": "内聚度",
+        "members": "全部编号",
+        "none": "没有找到簇。请提供更多文本，或减小最小簇的大小。",
+    },
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: light-dark(#1c2127, #e6e9ed); --soft: light-dark(#5b6670, #a2acb6);
+  --page: light-dark(#fff, #14181c); --line: light-dark(#dfe3e8, #313840); --bar: light-dark(#2f6fde, #6ea0ff); }
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, "Noto Sans SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.05rem; margin: 0; overflow-wrap: anywhere; }
+p { margin: .25rem 0; } .soft, summary { color: var(--soft); font-size: .9rem; }
+section { border-top: 1px solid var(--line); padding: 1rem 0; }
+.bar { height: .3rem; border-radius: .15rem; background: var(--bar); margin: .35rem 0; min-width: .3rem; }
+ul { margin: .4rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
+code { font-size: .8rem; overflow-wrap: anywhere; }
+"""
+
+
+def _html(discovery: Discovery, language: Language) -> str:
+    word = _WORDS[language]
+    members = sum(cluster.size for cluster in discovery.clusters)
+    left = "".join(
+        f"<p class='soft'>{word[why].format(n=len(ids))}</p>"
+        for why, ids in (("known", discovery.known), ("alone", discovery.alone))
+        if ids
+    )
+    largest = max((cluster.size for cluster in discovery.clusters), default=1)
+    body = "".join(_section(cluster, largest, word) for cluster in discovery.clusters) or f"<p>{word['none']}</p>"
+    return (
+        f"<!doctype html><html lang='{'zh-CN' if language == 'zh' else 'en'}'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{word['title']}</title><style>{_STYLE}</style></head>"
+        f"<body><main><h1>{word['title']}</h1>"
+        f"<p>{word['sum'].format(clusters=len(discovery.clusters), members=members)}</p>{left}{body}"
+        "</main></body></html>\n"
+    )
+
+
+def _section(cluster: Cluster, largest: int, word: Mapping[str, str]) -> str:
+    examples = "".join(f"<li>{escape(_line(text))}</li>" for _, text in cluster.examples)
+    return (
+        f"<section><h2>{escape(cluster.name)}</h2>"
+        f"<div class='bar' style='width:{100 * cluster.size / largest:.1f}%'></div>"
+        f"<p class='soft'>{cluster.size} {word['size']} · {word['cohesion']} {cluster.cohesion:.2f}"
+        f" · {escape(', '.join(cluster.terms))}</p><ul>{examples}</ul>"
+        f"<details><summary>{word['members']}</summary><code>{escape(', '.join(cluster.members))}</code></details>"
+        "</section>"
+    )
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else text[:199] + "…"
