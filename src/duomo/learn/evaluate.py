@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 
 from duomo.errors import InputError
 from duomo.learn import metrics
+from duomo.learn.corrupt import CORRUPTIONS, corrupted
 from duomo.learn.metrics import Array, Decisions, Difference, Formula, Measured
 from duomo.learn.samples import fingerprint
+from duomo.learn.wording import NOTHING
 from duomo.models.features import Features
 from duomo.models.heads import HeadInfo, HeadType, pattern_keys
 from duomo.models.language import detect_language
@@ -34,7 +36,6 @@ MATRIX = 25  # classes up to which the whole confusion matrix is kept
 PAIRS = 30  # of labels most often taken for each other, kept beyond
 FORMS: Mapping[str, tuple[type, ...]] = {"class": (str,), "multilabel": (tuple, list), "number": (int, float)}
 """Of the labels of each type of head."""
-NOTHING = "none"  # name of the pattern without any modality
 
 
 class Evaluated(Protocol):
@@ -78,6 +79,7 @@ class Detail:
     measured: Measured
     labels: tuple[str, ...] = ()
     support: tuple[int, ...] = ()
+    out_of_scope: str | None = None  # which label says that none fits
     confusion: NDArray[np.int64] | None = None
     reliability: Sequence[Mapping[str, float]] = ()
     risk_coverage: Sequence[tuple[float, float]] = ()
@@ -372,6 +374,7 @@ class _Measure:
                 measured,
                 judged.labels,
                 tuple(np.bincount(rows.true, minlength=rows.classes).tolist()),
+                head.out_of_scope,
                 metrics.confusion(rows),
                 metrics.reliability(rows),
                 metrics.risk_coverage(rows.order, rows.right) if len(rows.true) else [],
@@ -441,14 +444,12 @@ def _joined(names: Sequence[str], chosen: Array) -> str:
 def _under_damage(measure: _Measure, corruptions: bool | Sequence[str], progress: Callable[[str], None]) -> Table:
     if not corruptions:
         return {}
-    from duomo.learn import corrupt
-
-    names = list(corrupt.CORRUPTIONS) if corruptions is True else list(corruptions)
+    names = list(CORRUPTIONS) if corruptions is True else list(corruptions)
     table: dict[str, Mapping[str, Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="duomo-damaged-") as folder:
         for name in names:
             progress(f"under {name}")
-            damaged = corrupt.corrupted(measure.samples, name, Path(folder), measure.seed)
+            damaged = corrupted(measure.samples, name, Path(folder), seed=measure.seed)
             changed = [i for i, (old, new) in enumerate(zip(measure.samples, damaged, strict=True)) if old != new]
             if changed:
                 features = measure.model.features([damaged[i] for i in changed])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 Array = NDArray[Any]
 Weights = NDArray[np.float32]
