@@ -154,8 +154,11 @@ def read(data: bytes, *, max_seconds: float) -> Samples:
     found = sniff(data[:HEAD])
     if found.kind != "audio":
         raise MediaError(f"this is {found.mime}, expected a sound: {', '.join(DEMUXERS)}", code="unsupported_type")
-    with _opened(data, DEMUXERS[found.mime]) as container:
-        samples = track(container, max_seconds=max_seconds)
+    try:
+        with _opened(data, DEMUXERS[found.mime]) as container:
+            samples = track(container, max_seconds=max_seconds)
+    except (av.error.FFmpegError, EOFError, ValueError, IndexError):
+        raise MediaError("the recording is damaged; record or export it again", code="broken") from None
     if samples is None:
         raise MediaError("the file holds no sound", code="empty")
     return samples
@@ -169,6 +172,8 @@ def track(container: InputContainer, *, max_seconds: float) -> Samples | None:
     """
     if not container.streams.audio:
         return None
+    if container.streams.audio[0].codec_context is None:
+        raise MediaError("the sound is in a format that cannot be decoded; export it as WAV", code="broken")
     chunks: list[Samples] = []
     left = int(max_seconds * SAMPLING_RATE)
     for chunk in _at_16_khz(_frames(container)):

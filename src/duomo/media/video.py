@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,7 +56,7 @@ def decode(data: bytes | Path, *, frames: int = 8, max_seconds: float = 60.0) ->
             stamps = _stamps(container, max_seconds)
         with _opened(data, form) as container:
             shown = _sampled(container, stamps, frames)
-    except (av.error.FFmpegError, EOFError, ValueError):
+    except (av.error.FFmpegError, EOFError, ValueError, IndexError):  # the last where streams come and go
         raise MediaError("the video is damaged; record or export it again", code="broken") from None
     if not shown:
         raise MediaError("no picture of the video can be decoded; record or export it again", code="broken")
@@ -107,6 +106,8 @@ def _stream(container: InputContainer) -> VideoStream:
     if not container.streams.video:
         raise MediaError("the file holds no pictures; give it as audio", code="unsupported_type")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise MediaError("the pictures are in a format that cannot be decoded; export the video as MP4", code="broken")
     pixels = stream.codec_context.width * stream.codec_context.height
     if pixels > MAX_PIXELS:
         raise TooLarge(f"the video has {pixels:,} pixels a frame, accepted are {MAX_PIXELS:,}; scale it down")
@@ -210,5 +211,5 @@ def _sound(data: bytes, form: str, max_seconds: float) -> audio.Samples | None:
     try:
         with _opened(data, form) as container:
             return audio.track(container, max_seconds=max_seconds)
-    except (av.error.FFmpegError, EOFError, ValueError, struct.error, MediaError):
+    except (av.error.FFmpegError, EOFError, ValueError, IndexError, MediaError):
         return None
