@@ -139,6 +139,8 @@ class Understanding:
 
     def predict(self, features: Features, *, ids: Sequence[str] | None = None, shares: bool = True) -> list[Prediction]:
         """One prediction a row, with the modalities' shares unless they are not wanted (they cost 2^K passes)."""
+        if not len(features):
+            return []
         outputs = self.predict_features(features)
         parts = self.shares(features) if shares else {}
         names = [str(row) for row in range(len(features))] if ids is None else ids
@@ -295,7 +297,8 @@ class OnnxCore:
         }
 
     def inputs(self, features: Features) -> dict[str, NDArray[Any]]:
-        return graph_inputs(features, self.views, self.vocabularies)
+        given = graph_inputs(features, self.views, self.vocabularies)
+        return {one.name: given[one.name] for one in self.session.get_inputs()}  # without views that no member uses
 
 
 def graph_inputs(
