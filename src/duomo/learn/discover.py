@@ -114,7 +114,7 @@ def discover(
     found = [_cluster(ids, texts, points[kept == one], groups[one], names[one]) for one in range(len(groups))]
     return Discovery(
         clusters=tuple(sorted(found, key=lambda cluster: (-cluster.size, cluster.name))),
-        known=tuple(ids[row] for row in np.flatnonzero(scores >= 0.5)),
+        known=tuple(ids[int(row)] for row in np.flatnonzero(scores >= 0.5)),
         alone=tuple(ids[int(row)] for row in rows[kept < 0]),
         silhouette=silhouette if len(found) > 1 else None,
     )
