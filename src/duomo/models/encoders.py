@@ -325,14 +325,15 @@ class Encoders:
             MediaError: a file cannot be read or decoded.
         """
         values = {
-            modality: value for modality in self.modalities if (value := self._value(sample, modality)) is not None
+            modality: value for modality in self.modalities if (value := self.value(sample, modality)) is not None
         }
         if not values:
             known = ", ".join(self.modalities)
             raise InputError(f"sample {sample.id} has nothing this model reads. Give it one of: {known}.")
         return self.features([{modality: self.encode(modality, value) for modality, value in values.items()}])
 
-    def _value(self, sample: Sample, modality: str) -> Value | None:
+    def value(self, sample: Sample, modality: str) -> Value | None:
+        """What the sample holds of one modality, as `encode` takes it; None where it is missing."""
         if modality == "text":
             return text.normalise(sample.text or "") or None
         if modality.startswith("features."):

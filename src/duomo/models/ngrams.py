@@ -50,7 +50,7 @@ def ngrams(text: str, *, stop_words: bool = False) -> Sparse:
     words: list[str] = []
     for ideographs, word, mark in _TOKEN.findall(normalise(text).lower()):
         if ideographs:
-            cut = [w for w in _cut(ideographs) if not (stop_words and w in STOP_WORDS)]
+            cut = [w for w in chinese_words(ideographs) if not (stop_words and w in STOP_WORDS)]
             words += cut
             counts.update(_neighbours(ideographs if not stop_words else "".join(cut)))
         elif mark:
@@ -69,7 +69,7 @@ def words(text: str) -> list[str]:
     """In order and in small letters; runs of ideographs cut into Chinese words."""
     found: list[str] = []
     for ideographs, word, _ in _TOKEN.findall(normalise(text).lower()):
-        found += _cut(ideographs) if ideographs else [word] if word else []
+        found += chinese_words(ideographs) if ideographs else [word] if word else []
     return found
 
 
@@ -91,7 +91,7 @@ def _neighbours(run: str) -> list[int]:
 
 
 @lru_cache(maxsize=1 << 12)
-def _cut(ideographs: str) -> tuple[str, ...]:
+def chinese_words(ideographs: str) -> tuple[str, ...]:
     return tuple(_jieba().cut(ideographs, HMM=False))
 
 
