@@ -15,7 +15,7 @@ from duomo.media.audio import Samples
 Point = tuple[float, float]
 
 WIDTH, HEIGHT = 360, 280
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 40
 
 
 def _ticks(high: float, *, low: float = 0.0, count: int = 5) -> list[float]:
@@ -79,14 +79,14 @@ def _drawing(label: tuple[str, str], *parts: object) -> Html:
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=" / ".join(label))
 
 
-def _callout(plane: Plane, x: float, y: float, text: str) -> list[Html]:
+def _callout(plane: Plane, x: float, y: float, text: Html) -> list[Html]:
     """A ring around a point with its words on the side that has room."""
     left = plane.x(x) > WIDTH * 0.6
     at = plane.x(x) - 9 if left else plane.x(x) + 9
     below = plane.y(y) < TOP + 20
     return [
         tag("circle", class_="here", cx=plane.x(x), cy=plane.y(y), r=5),
-        tag("text", text, class_="callout", x=at, y=plane.y(y) + (18 if below else -9),
+        tag("text", _spans(text), class_="callout", x=at, y=plane.y(y) + (18 if below else -9),
             text_anchor="end" if left else "start"),
     ]  # fmt: skip
 
@@ -122,7 +122,16 @@ def risk_coverage(curve: Sequence[Point], *, here: Point | None) -> Html:
         plane.axes((say("answered", "自动回答的比例"), say("errors among them", "其中的错误率"))),
         tag("path", class_="under", d=plane.path(area) + "Z"),
         tag("path", class_="curve", d=plane.path(shown)),
-        _callout(plane, here[0], min(here[1], high), f"{percent(here[0])} · {percent(here[1])}") if here else None,
+        _callout(
+            plane,
+            here[0],
+            min(here[1], high),
+            say(
+                "{a}% answered, {e}% wrong", "回答 {a}%，错误 {e}%", a=f"{here[0] * 100:.1f}", e=f"{here[1] * 100:.1f}"
+            ),
+        )
+        if here
+        else None,
     )
 
 
@@ -135,7 +144,18 @@ def roc(curve: Sequence[Point], *, here: Point | None) -> Html:
         tag("path", class_="under", d=plane.path([*curve, (1.0, 0.0)]) + "Z"),
         tag("line", class_="ideal", x1=plane.x(0), y1=plane.y(0), x2=plane.x(1), y2=plane.y(1)),
         tag("path", class_="curve", d=plane.path(curve)),
-        _callout(plane, *here, f"{percent(here[0])} · {percent(here[1])}") if here else None,
+        _callout(
+            plane,
+            *here,
+            say(
+                "{r}% noticed, {f}% turned away",
+                "识别 {r}%，误拒 {f}%",
+                r=f"{here[1] * 100:.1f}",
+                f=f"{here[0] * 100:.1f}",
+            ),
+        )
+        if here
+        else None,
     )
 
 

@@ -60,7 +60,7 @@ class Error:
     predicted: str
     pattern: str
     confidence: float | None = None  # class: of the wrong answer, [0, 1]
-    chance: float | None = None  # class: probability of the true label; None where the model does not know it
+    chance: float | None = None  # class: probability of the true label; None where it, or the answer, has none
     distance: float | None = None  # number: predicted - true
 
 
@@ -269,6 +269,7 @@ def evaluate(
     *,
     resamples: int = 1000,
     corruptions: bool | Sequence[str] = False,
+    damaged_rows: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Evaluation:
@@ -277,6 +278,8 @@ def evaluate(
     Args:
         resamples: of the grouped bootstrap behind every interval.
         corruptions: True for all of `corrupt.CORRUPTIONS`, or their names. Each encodes the samples once more.
+        damaged_rows: at most so many samples, drawn with the seed, are damaged; beside each damage stands "none",
+            the same samples unharmed. None: all.
         progress: is told what is being done.
     Raises:
         InputError: no samples, or no label for any head of the model.
@@ -309,7 +312,7 @@ def evaluate(
         by_pattern=measure.by(patterns, outputs),
         by_forced_pattern=forced,
         by_language={kind: rows for kind, rows in measure.by(languages, outputs).items() if kind},
-        by_corruption=_under_damage(measure, corruptions, progress),
+        by_corruption=_under_damage(measure, corruptions, damaged_rows, outputs, progress),
         data=fingerprint(samples),
     )
 
@@ -416,7 +419,7 @@ def _errors(judged: Judged, samples: Sequence[Sample], patterns: Sequence[str]) 
                 judged.labels[predicted[i]],
                 patterns[at[i]],
                 confidence=float(rows.order[i]),
-                chance=float(rows.probabilities[i, true[i]]) if true[i] < rows.labels else None,
+                chance=float(rows.probabilities[i, true[i]]) if max(true[i], predicted[i]) < rows.labels else None,
             )
             for i in worst
         ]
@@ -441,21 +444,35 @@ def _joined(names: Sequence[str], chosen: Array) -> str:
     return ", ".join(name for name, yes in zip(names, chosen, strict=True) if yes) or "–"
 
 
-def _under_damage(measure: _Measure, corruptions: bool | Sequence[str], progress: Callable[[str], None]) -> Table:
+def _under_damage(
+    measure: _Measure,
+    corruptions: bool | Sequence[str],
+    most: int | None,
+    outputs: Mapping[str, HeadOutput],
+    progress: Callable[[str], None],
+) -> Table:
     if not corruptions:
         return {}
     names = list(CORRUPTIONS) if corruptions is True else list(corruptions)
+    among = np.arange(len(measure.samples))
+    if most is not None and len(among) > most:
+        among = np.sort(np.random.default_rng(measure.seed).choice(among, most, replace=False))
+    whole = [measure.samples[int(i)] for i in among]
+    unharmed = _Measure(measure.model, whole, measure.resamples, measure.seed)
     table: dict[str, Mapping[str, Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="duomo-damaged-") as folder:
         for name in names:
             progress(f"under {name}")
-            damaged = corrupted(measure.samples, name, Path(folder), seed=measure.seed)
-            changed = [i for i, (old, new) in enumerate(zip(measure.samples, damaged, strict=True)) if old != new]
+            damaged = corrupted(whole, name, Path(folder), seed=measure.seed)
+            changed = [i for i, (old, new) in enumerate(zip(whole, damaged, strict=True)) if old != new]
             if changed:
                 features = measure.model.features([damaged[i] for i in changed])
-                inner = _Measure(measure.model, [measure.samples[i] for i in changed], measure.resamples, measure.seed)
+                inner = _Measure(measure.model, [whole[i] for i in changed], measure.resamples, measure.seed)
                 if rows := inner.rows(features, np.arange(len(changed))):
                     table[name] = rows
+    if table:
+        kept = {name: taken(output, among) for name, output in outputs.items()}
+        table = {"none": dict(unharmed.by([""] * len(whole), kept)[""]), **table}
     return table
 
 

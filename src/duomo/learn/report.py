@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,16 +10,16 @@ import numpy as np
 
 from duomo.errors import MediaError
 from duomo.learn import charts
-from duomo.learn.charts import percent
 from duomo.learn.evaluate import MATRIX, Comparison, Detail, Error, Evaluation, HeadComparison, Table
 from duomo.learn.metrics import Difference, Figure, Measured
-from duomo.learn.page import Html, data_uri, page, say, tag
-from duomo.learn.wording import COLUMNS, FIGURES, HEADLINES, KINDS, TYPES, Words
+from duomo.learn.page import Html, data_uri, escaped, page, say, tag
+from duomo.learn.wording import COLUMNS, FIGURES, HEADLINES, KINDS, NOTHING, TYPES, UNHARMED, Words
 from duomo.media import audio, image
 from duomo.models.encoders import read
 from duomo.types import Sample
 
 SHOWN_ERRORS = 12
+ENOUGH = 20  # rows of a kind from which on it decides how far an axis goes
 MOST_SOUND_S = 12.0  # longer sounds are cut, to keep the file small
 MOST_TEXT = 1200  # characters of a sample's text
 
@@ -94,11 +95,25 @@ def _name(figure: str) -> Html:
 
 
 def shown(name: str, value: float) -> str:
-    """A figure's value as people read it."""
-    words = FIGURES.get(name)
-    if words is None or words.form == "percent":
-        return f"{value * 100:.1f}"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 100 else f"{value:.3g}"
+    """A figure's value as people read it, without its unit."""
+    size = abs(value)
+    if _unit(name):
+        text = f"{size * 100:.1f}"
+    else:
+        text = f"{size:.2f}" if 0.1 <= size < 100 else f"{size:.3f}" if size < 0.1 else f"{size:.4g}"
+    return f"−{text}" if value < 0 and float(text) else text
+
+
+def share(value: float) -> str:
+    """A probability as people read it: never "100%" for what is only near."""
+    if 0 < value < 0.001:
+        return "<0.1%"
+    return ">99.9%" if 0.999 < value < 1 else f"{value * 100:.1f}%"
+
+
+def breakable(label: str) -> Html:
+    """A label that may go on in the next line after a joint, not in the middle of a word."""
+    return Html(re.sub(r"([_./:-])(?=\w)", r"\1<wbr>", escaped(label)))
 
 
 def _between(name: str, figure: Figure) -> str:
@@ -137,6 +152,7 @@ def _head(evaluation: Evaluation, name: str, number: int) -> Html:
         note = say("No sample has a label for this head.", "没有样本标注了这个任务头。")
         return tag("section", tag("h2", name), tag("p", note, class_="muted"), class_="head", id=_anchor(number))
     wanted = [key for key in HEADLINES[_kind(detail)] if key in figures and figures[key].value is not None]
+    wanted = wanted[: len(wanted) - (len(wanted) + 1) % 2]  # the first stands beside two equal rows
     return tag(
         "section",
         tag(
@@ -153,27 +169,33 @@ def _head(evaluation: Evaluation, name: str, number: int) -> Html:
             ),
             _verdict(detail),
         ),
-        tag("div", [_headline(key, figures[key], first=not i) for i, key in enumerate(wanted)], class_="cards"),
+        tag(
+            "div",
+            [_headline(key, figures[key], first=not i) for i, key in enumerate(wanted)],
+            class_="cards",
+            style=f"--across:{max(1, len(wanted) // 2)}",
+        ),
         _charts(detail),
         _confusion(detail, number),
-        _kinds(
-            evaluation.by_forced_pattern, name, detail,
+        _kinds(evaluation, evaluation.by_forced_pattern, name,
             say("With less than everything", "信息不全时"),
             say("The same model, with modalities taken away from every row that has them.",
                 "同一个模型，从具备这些模态的样本中拿走其余模态。"),
         ),
-        _kinds(
-            evaluation.by_pattern, name, detail,
+        _kinds(evaluation, evaluation.by_pattern, name,
             say("By what the samples have", "按样本实际具备的模态"),
             say("Rows as they came.", "样本原样。"),
         ),
-        _kinds(
-            evaluation.by_corruption, name, detail,
+        _kinds(evaluation, evaluation.by_corruption, name,
             say("Under damage", "受损输入"),
-            say("Rows with a damaged text, picture or sound; the dashed line is the undamaged figure.",
-                "文本、图片或声音受损的样本；虚线为未受损时的指标。"),
+            say("Rows with a damaged text, picture or sound.",
+                "文本、图片或声音受损的样本。"),
         ),
-        _kinds(evaluation.by_language, name, detail, say("By language", "按语言"), say("Of the text.", "按文本语言。")),
+        _kinds(
+            evaluation, evaluation.by_language, name,
+            say("By language", "按语言"),
+            say("Of the text.", "按文本语言。"),
+        ),
         _classes(detail, number),
         _errors(detail),
         _all_figures(detail),
@@ -296,34 +318,44 @@ def _confusion(detail: Detail, number: int) -> Html | None:
     rows = [
         tag(
             "tr",
-            tag("th", tag("span", tag("span", true), ARROW, tag("span", predicted), class_="pair"), scope="row"),
+            tag(
+                "th",
+                tag("span", tag("span", breakable(true)), ARROW, tag("span", breakable(predicted)), class_="pair"),
+                scope="row",
+            ),
             tag("td", n),
             tag("td", _meter(n / max(1, int(counts[place[true]]))), class_="wide"),
         )
-        for true, predicted, n in pairs[:15]
+        for true, predicted, n in pairs[:12]
     ]
     taken = _table(
         say("Most often taken for another", "最常混淆的标签"),
         [
             say("true → answered", "真实 → 回答"),
             say("rows", "样本"),
-            say("share of the label's rows", "占该标签的比例"),
+            say("of its rows", "占比"),
         ],
         rows,
+        wide=1,
     )
     worst = _table(
         say("Weakest labels", "最弱的标签"),
         [say("label", "标签"), say("rows", "样本"), say("F1, 95% interval", "F1，95% 区间")],
         [
-            tag("tr", tag("th", detail.labels[c], scope="row"), tag("td", f"{detail.support[c]:,}"),
+            tag("tr", tag("th", breakable(detail.labels[c]), scope="row"), tag("td", f"{detail.support[c]:,}"),
                 tag("td", _span("f1", f1[c], (0.0, 1.0), None), class_="wide"))
             for c in order[:15]
         ],
+        wide=1,
     )  # fmt: skip
     return tag(
         "div",
-        _card(say("What it mixes up", "容易混淆的标签"), None, taken),
-        _card(say("Where it is weakest", "最薄弱之处"), None, worst),
+        _card(
+            say("What it mixes up", "容易混淆的标签"),
+            say("Labels most often taken for another.", "最常被误认的标签。"),
+            taken,
+        ),
+        _card(say("Where it is weakest", "最薄弱之处"), say("Labels with the lowest F1.", "F1 最低的标签。"), worst),
         class_="charts",
     )
 
@@ -347,21 +379,32 @@ def _matrix(detail: Detail) -> Html:
         for c in across:
             share = counts[r, c] / counts[r].sum()
             classes = [
-                name for name, yes in (("same", r == c), ("strong", share > 0.55), ("zero", not counts[r, c])) if yes
+                name
+                for name, yes in (
+                    ("same", r == c),
+                    ("strong", (share if r == c else share**0.5) > 0.55),
+                    ("zero", not counts[r, c]),
+                )
+                if yes
             ]
-            cells.append(tag("td", int(counts[r, c]), class_=" ".join(classes) or None, style=f"--v:{share:.3f}"))
+            shade = share if r == c else share**0.5  # a few errors should be seen
+            cells.append(tag("td", int(counts[r, c]), class_=" ".join(classes) or None, style=f"--v:{shade:.3f}"))
         rows.append(tag("tr", tag("th", detail.labels[r], scope="row", title=detail.labels[r]), cells))
     caption = tag("caption", say("Rows of each label by answer", "各标签的回答分布"))
     table = tag("table", caption, tag("thead", head), tag("tbody", rows))
-    return _scrolled(table, say_plain="Confusion matrix 混淆矩阵", class_="matrix")
+    return _scrolled(
+        table, say_plain="Confusion matrix 混淆矩阵", class_="matrix few" if len(across) <= 8 else "matrix"
+    )
 
 
 def _scrolled(table: Html, *, say_plain: str, class_: str = "") -> Html:
     return tag("div", table, class_=f"scroll {class_}".strip(), tabindex=0, role="region", aria_label=say_plain)
 
 
-def _table(caption: Html, columns: Sequence[Html], rows: Sequence[Html]) -> Html:
-    head = tag("tr", [tag("th", column, scope="col") for column in columns])
+def _table(caption: Html, columns: Sequence[Html], rows: Sequence[Html], *, wide: int = 0) -> Html:
+    """Args: wide: how many of the last columns hold bars, which read from the left."""
+    first = len(columns) - wide
+    head = tag("tr", [tag("th", c, scope="col", class_="wide" if i >= first else None) for i, c in enumerate(columns)])
     table = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", rows))
     return _scrolled(table, say_plain="Table 表格")
 
@@ -375,7 +418,7 @@ def _span(name: str, figure: Figure, axis: tuple[float, float], reference: float
         return tag("span", "–", title=figure.reason, class_="muted")
     low, high = axis
     scale = 100 / ((high - low) or 1)
-    places = [f"--{key}:{(value - low) * scale:.1f}" for key, value in
+    places = [f"--{key}:{np.clip((value - low) * scale, 0, 100):.1f}" for key, value in
               (("v", figure.value), ("lo", figure.low), ("hi", figure.high))]  # fmt: skip
     line = None
     if reference is not None:
@@ -398,13 +441,17 @@ def _axis(name: str, figures: Sequence[Figure]) -> tuple[float, float]:
     return float(max(bounds[0], low - margin)), float(min(bounds[1], high + margin))
 
 
-def _kinds(table: Table, head: str, detail: Detail, name: Html, about: Html) -> Html | None:
+def _kinds(evaluation: Evaluation, table: Table, head: str, name: Html, about: Html) -> Html | None:
     kinds = {kind: rows[head] for kind, rows in table.items() if head in rows}
-    if not kinds or list(kinds) == ["text"]:
-        return None
+    detail = evaluation.heads[head]
     overall = detail.measured
+    same = len(kinds) == 1 and next(iter(kinds.values())).figures == overall.figures
+    if not kinds or same:
+        return None
     columns = [key for key in COLUMNS[_kind(detail)] if key in overall.figures]
-    axes = {key: _axis(key, [overall.figures[key], *(row.figures[key] for row in kinds.values())]) for key in columns}
+    # A handful of rows has intervals so wide that they would hide all others: their ends are cut.
+    large = [row for row in kinds.values() if row.n >= ENOUGH]
+    axes = {key: _axis(key, [row.figures[key] for row in (overall, *large)]) for key in columns}
 
     def line(label: object, measured: Measured, *, reference: bool, class_: str | None = None) -> Html:
         cells = [
@@ -416,22 +463,27 @@ def _kinds(table: Table, head: str, detail: Detail, name: Html, about: Html) -> 
 
     titles = [Html(f"{_name(key)}{tag('span', _axis_words(key, axes[key]), class_='between')}") for key in columns]
     rows = [line(say("all rows", "全部样本"), overall, reference=False, class_="all")]
-    rows += [line(_kind_name(kind), measured, reference=True) for kind, measured in kinds.items()]
-    caption = say("The dot is the figure, the band its 95% interval, the dashed line all rows.",
-                  "圆点为指标，色带为 95% 区间，虚线为全部样本。")  # fmt: skip
-    return _card(name, about, _table(caption, [say("rows with", "样本类型"), say("n", "样本数"), *titles], rows))
+    rows += [
+        line(_kind_name(kind, damage=table is evaluation.by_corruption), measured, reference=True)
+        for kind, measured in kinds.items()
+    ]
+    legend = say(" The dot is the figure, the band its 95% interval, the dashed line all rows.",
+                 "圆点为指标，色带为 95% 区间，虚线为全部样本。")  # fmt: skip
+    columns_shown = [say("rows with", "样本类型"), say("rows", "样本"), *titles]
+    return _card(name, Html(about + legend), _table(name, columns_shown, rows, wide=len(titles)))
 
 
 def _axis_words(name: str, axis: tuple[float, float]) -> Html:
     return Html(f"<br>{shown(name, axis[0])} … {shown(name, axis[1])}{_unit(name)}")
 
 
-def _kind_name(kind: str) -> Html:
+def _kind_name(kind: str, *, damage: bool = False) -> Html:
     """A pattern ("text+features.lab"), a language or a corruption in words."""
+    names = {**KINDS, NOTHING: UNHARMED} if damage else KINDS
     pieces = []
     for part in kind.split("+"):
         bare = part.removeprefix("features.").replace("_", " ")
-        pieces.append(say(*KINDS.get(part, (bare, bare))))
+        pieces.append(say(*names.get(part, (bare, bare))))
     return Html(" + ".join(pieces))
 
 
@@ -443,7 +495,7 @@ def _classes(detail: Detail, number: int) -> Html | None:
         return None
     keys = [key for key in ("precision", "recall", "f1") if key in detail.measured.per_class]
     titles = [_sortable(say("label", "标签"), "text"), _sortable(say("rows", "样本"), "number")]
-    titles += [_sortable(_name(key), "number") for key in keys]
+    titles += [_sortable(_name(key), "number", wide=True) for key in keys]
     rows = []
     for c, label in enumerate(detail.labels):
         cells = []
@@ -454,7 +506,7 @@ def _classes(detail: Detail, number: int) -> Html | None:
         rows.append(tag("tr", tag("th", label, scope="row"), tag("td", f"{detail.support[c]:,}",
                         data_value=detail.support[c]), cells))  # fmt: skip
     identity = f"classes-{number + 1}"
-    caption = tag("caption", say("Dots stand between 0 and 100%.", "圆点位于 0 与 100% 之间。"))
+    caption = tag("caption", say("Label by label", "逐个标签"))
     table = tag("table", caption, tag("thead", tag("tr", titles)), tag("tbody", rows), id=identity)
     box = _scrolled(table, say_plain="Figures by label 各标签指标", class_="tall" if len(rows) > 14 else "")
     search = (
@@ -462,14 +514,15 @@ def _classes(detail: Detail, number: int) -> Html | None:
     )
     return _card(
         say("Label by label", "逐个标签"),
-        say("Press a column's name to sort by it.", "点击列名排序。"),
+        say("Press a column's name to sort by it. Bars go from 0 to 100%.", "点击列名排序。横条范围为 0 至 100%。"),
         tag("div", search, class_="filter") if search else None,
         box,
     )
 
 
-def _sortable(name: Html, kind: str) -> Html:
-    return tag("th", tag("button", name, type="button", data_sort=kind), scope="col", aria_sort="none")
+def _sortable(name: Html, kind: str, *, wide: bool = False) -> Html:
+    button = tag("button", name, type="button", data_sort=kind)
+    return tag("th", button, scope="col", aria_sort="none", class_="wide" if wide else None)
 
 
 # --- the worst errors
@@ -492,16 +545,16 @@ def _errors(detail: Detail) -> Html | None:
 def _error(error: Error) -> Html:
     confidence = None
     if error.confidence is not None:
-        confidence = say("{p} sure", "置信度 {p}", p=f"{error.confidence * 100:.0f}%")
+        confidence = say("{p} sure", "置信度 {p}", p=share(error.confidence))
         if error.chance is not None:
-            confidence = Html(confidence + say(", {p} for the truth", "，正确答案 {p}", p=percent(error.chance)))
+            confidence = Html(confidence + say(", {p} for the truth", "，正确答案 {p}", p=share(error.chance)))
     elif error.distance is not None:
-        confidence = say("off by {d}", "偏差 {d}", d=f"{error.distance:+.4g}")
+        confidence = say("off by {d}", "偏差 {d}", d=f"{error.distance:+.4g}".replace("-", "−"))
     return tag(
         "article",
         tag("dl",
-            tag("dt", say("true", "真实")), tag("dd", tag("span", error.true, class_="chip ok")),
-            tag("dt", say("answered", "回答")), tag("dd", tag("span", error.predicted, class_="chip bad"))),
+            tag("dt", say("true", "真实")), tag("dd", tag("span", breakable(error.true), class_="chip ok")),
+            tag("dt", say("answered", "回答")), tag("dd", tag("span", breakable(error.predicted), class_="chip bad"))),
         _content(error.sample),
         tag("footer", tag("span", confidence) if confidence else None, tag("span", _kind_name(error.pattern)),
             tag("span", error.sample.id, class_="mono")),
@@ -532,7 +585,7 @@ def _drawn(file: Path, draw: Callable[[bytes], Html]) -> Html:
 
 
 def _picture(data: bytes) -> Html:
-    return tag("img", src=data_uri(_thumbnail(read("image", data)), "image/jpeg"), alt="", loading="lazy")
+    return tag("img", src=data_uri(_thumbnail(read("image", data)), "image/jpeg"), alt="")
 
 
 def _thumbnail(pixels: object) -> bytes:
@@ -591,40 +644,56 @@ def _comparison(comparison: Comparison) -> Html:
 
 def _compared(name: str, head: HeadComparison, comparison: Comparison) -> Html:
     keys = [key for key in FIGURES if key in head.figures and key != "subset_accuracy"]
-    rows = [_difference(key, head.figures[key]) for key in keys]
-    columns = [say("figure", "指标"), Html(tag("span", comparison.first)), Html(tag("span", comparison.second)),
-               say("difference", "差值"), say("95% interval", "95% 区间"), Html("p")]  # fmt: skip
+    if "ece" in head.figures:  # of one label a row, these are the accuracy
+        keys = [key for key in keys if not key.endswith("_micro")]
+    widest = max(
+        (max(abs(head.figures[key].low), abs(head.figures[key].high)) for key in keys if _unit(key)), default=0
+    )
+    rows = [_difference(key, head.figures[key], widest) for key in keys]
+    columns = [say("figure", "指标"), breakable(comparison.first), breakable(comparison.second),
+               say("difference", "差值"), Html("p"),
+               say("95% interval of the difference", "差值的 95% 区间")]  # fmt: skip
     changed = None
     if head.mcnemar is not None:
         changed = tag(
             "p",
-            say("{fixed} rows fixed, {broken} broken; McNemar's exact test: p = {p}.",
-                "修正 {fixed} 个样本，弄错 {broken} 个；McNemar 精确检验：p = {p}。",
-                fixed=tag("b", f"{len(head.fixed):,}"), broken=tag("b", f"{len(head.broken):,}"), p=_p(head.mcnemar)),
+            say("{fixed} rows fixed, {broken} broken; McNemar's exact test: p {p}.",
+                "修正 {fixed} 个样本，弄错 {broken} 个；McNemar 精确检验：p {p}。",
+                fixed=tag("b", f"{len(head.fixed):,}"), broken=tag("b", f"{len(head.broken):,}"),
+                p=_p(head.mcnemar, "= ")),
         )  # fmt: skip
     return _card(tag("span", name), say("{n} rows", "{n} 个样本", n=f"{head.n:,}"), changed,
-                 _table(say("Paired comparison", "配对比较"), columns, rows))  # fmt: skip
+                 _table(say("Paired comparison", "配对比较"), columns, rows, wide=1))  # fmt: skip
 
 
-def _difference(name: str, difference: Difference) -> Html:
+def _difference(name: str, difference: Difference, widest: float) -> Html:
     words = FIGURES[name]
     sure = difference.low > 0 or difference.high < 0
     gain = (difference.value > 0) == (words.better == "high")
     tone = ("plus" if gain else "minus") if sure and words.better != "neither" else None
-    sign = "+" if difference.value > 0 else ""
+    reach = (widest if _unit(name) else max(abs(difference.low), abs(difference.high))) * 1.1 or 1.0
+    places = {"v": difference.value, "lo": difference.low, "hi": difference.high, "ref": 0.0}
+    style = ";".join(f"--{key}:{50 + 50 * value / reach:.1f}" for key, value in places.items())
+    bar = tag("span", tag("u"), tag("i"), tag("b"), class_="range", style=style, aria_hidden="true")
+    between = tag("span", f"{_signed(name, difference.low)} … {_signed(name, difference.high)}", class_="between")
     return tag(
         "tr",
         tag("th", say(words.en, words.zh), scope="row"),
         tag("td", shown(name, difference.first), _unit(name)),
         tag("td", shown(name, difference.second), _unit(name)),
-        tag("td", tag("b", f"{sign}{shown(name, difference.value)}"), class_=tone),
-        tag("td", f"{shown(name, difference.low)} … {shown(name, difference.high)}"),
+        tag("td", tag("b", _signed(name, difference.value)), class_=tone),
         tag("td", _p(difference.p)),
+        tag("td", tag("span", between, bar, class_="span difference"), class_="wide"),
     )
 
 
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+def _signed(name: str, value: float) -> str:
+    text = shown(name, value)
+    return f"+{text}" if value > 0 and float(text) else text
+
+
+def _p(value: float, sign: str = "") -> str:
+    return f"{sign}{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _origin(evaluation: Evaluation, model: Mapping[str, str]) -> Html:

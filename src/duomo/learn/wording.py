@@ -162,3 +162,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "audio_cut": ("sound cut off", "声音截断"),
 }
 """Modalities, languages and corruptions."""
+
+UNHARMED = ("undamaged", "未受损")
+"""The same rows without a corruption, which the table of corruptions calls "none"."""
