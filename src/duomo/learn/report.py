@@ -377,17 +377,10 @@ def _matrix(detail: Detail) -> Html:
     for r in (r for r in across if counts[r].any()):
         cells = []
         for c in across:
-            share = counts[r, c] / counts[r].sum()
-            classes = [
-                name
-                for name, yes in (
-                    ("same", r == c),
-                    ("strong", (share if r == c else share**0.5) > 0.55),
-                    ("zero", not counts[r, c]),
-                )
-                if yes
-            ]
-            shade = share if r == c else share**0.5  # a few errors should be seen
+            of_row = counts[r, c] / counts[r].sum()
+            shade = of_row if r == c else of_row**0.5  # a few errors should be seen
+            known = {"same": r == c, "strong": shade > 0.55, "zero": not counts[r, c]}
+            classes = [name for name, yes in known.items() if yes]
             cells.append(tag("td", int(counts[r, c]), class_=" ".join(classes) or None, style=f"--v:{shade:.3f}"))
         rows.append(tag("tr", tag("th", detail.labels[r], scope="row", title=detail.labels[r]), cells))
     caption = tag("caption", say("Rows of each label by answer", "各标签的回答分布"))
@@ -398,7 +391,7 @@ def _matrix(detail: Detail) -> Html:
 
 
 def _scrolled(table: Html, *, say_plain: str, class_: str = "") -> Html:
-    return tag("div", table, class_=f"scroll {class_}".strip(), tabindex=0, role="region", aria_label=say_plain)
+    return tag("div", table, class_=f"scroll {class_}".strip(), tabindex=0, role="group", aria_label=say_plain)
 
 
 def _table(caption: Html, columns: Sequence[Html], rows: Sequence[Html], *, wide: int = 0) -> Html:
@@ -425,10 +418,9 @@ def _span(name: str, figure: Figure, axis: tuple[float, float], reference: float
         places.append(f"--ref:{(reference - low) * scale:.1f}")
         line = tag("u")
     bar = tag("span", line, tag("i"), tag("b"), class_="range", style=";".join(places), aria_hidden="true")
-    return tag(
-        "span", tag("span", shown(name, figure.value), class_="num"), bar, class_="span",
-        title=f"{_between(name, figure)}{_unit(name)}",
-    )  # fmt: skip
+    between = f"{_between(name, figure)}{_unit(name)}"
+    value = tag("span", shown(name, figure.value), tag("span", f" ({between})", class_="unseen"), class_="num")
+    return tag("span", value, bar, class_="span", title=between)
 
 
 def _axis(name: str, figures: Sequence[Figure]) -> tuple[float, float]:
@@ -657,7 +649,7 @@ def _compared(name: str, head: HeadComparison, comparison: Comparison) -> Html:
     if head.mcnemar is not None:
         changed = tag(
             "p",
-            say("{fixed} rows fixed, {broken} broken; McNemar's exact test: p {p}.",
+            say("{fixed} fixed, {broken} broken; McNemar's exact test: p {p}.",
                 "修正 {fixed} 个样本，弄错 {broken} 个；McNemar 精确检验：p {p}。",
                 fixed=tag("b", f"{len(head.fixed):,}"), broken=tag("b", f"{len(head.broken):,}"),
                 p=_p(head.mcnemar, "= ")),
