@@ -164,7 +164,8 @@ class _Trainer:
         self._own = [p for p in encoder.model.parameters() if p.requires_grad]
         rate = settings.learning_rate or (5e-4 if settings.method == "lora" else 3e-5)
         self._optimizer = torch.optim.AdamW(
-            [{"params": self._own, "lr": rate}, {"params": self._layers.parameters(), "lr": 1e-3}], weight_decay=0.01
+            [{"params": self._own, "lr": rate}, {"params": self._layers.parameters(), "lr": max(rate, 1e-3)}],
+            weight_decay=0.01,
         )
         self.loss_before = math.inf
 

@@ -26,6 +26,8 @@ WINDOW_S = 20.0  # longer sounds are heard in equal parts no longer than this
 SHORTEST = 1600  # samples; below, the convolutions in front of speech models have nothing to say
 _SAMPLING_RATE = 16_000
 
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model",
+                 "tokenizer.model")  # fmt: skip
 _EXTRA = "Run `pip install 'duomo[finetune]'`."
 
 
@@ -48,6 +50,9 @@ class Checkpoint:
             )
         self.modality, self.source = modality, source
         self.folder = locate(source)
+        if modality == "text" and not any((self.folder / name).is_file() for name in _VOCABULARIES):
+            # `transformers` would make an empty tokeniser, to which every word is unknown
+            raise ConfigError(f"{source} has no vocabulary; it needs one of {', '.join(_VOCABULARIES)}")
         self._version = version_of(self.folder)
         self._lock = threading.Lock()
         self.model, self.processor = self._load()
