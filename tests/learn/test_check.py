@@ -61,6 +61,15 @@ def test_files_that_cannot_be_used_are_listed_with_their_reason_and_count_as_mis
     assert report.problems == 5
 
 
+def test_what_is_no_file_is_never_read(tmp_path: Path):
+    path = write(tmp_path / "s.jsonl", {"image": "/dev/zero"}, {"audio": "x" * 5000}, {"video": "."})
+    assert [one.reason for one in check([path]).broken] == [
+        "this is no file",
+        "cannot be read: File name too long",
+        "this is no file",
+    ]
+
+
 def test_what_is_the_same_twice_is_found_by_content(tmp_path: Path):
     picture(tmp_path / "a.png", 1)
     picture(tmp_path / "b.png", 1)

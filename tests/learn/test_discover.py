@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from duomo.errors import InputError
-from duomo.learn.discover import Discovery, discover, side_by_side
+from duomo.learn.discover import Discovery, discover, side_by_side, text_embeddings
+from duomo.models.features import Features
 
 TOPICS = {
     "refund": [
@@ -139,3 +140,20 @@ def test_views_side_by_side_weigh_the_same():
     assert both.shape == (50, 13)
     np.testing.assert_allclose(np.linalg.norm(both[:, :4], axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(both[:, 4:], axis=1), 1, rtol=1e-5)
+
+
+def test_chinese_rows_do_not_stand_by_a_view_that_reads_english_alone():
+    rng = np.random.default_rng(0)
+    texts = ["where is it", "退款", "refund me", "发票在哪里"]
+    dense = {name: rng.normal(size=(4, 3)).astype(np.float32) for name in ("text.minilm", "text.e5", "image.shape")}
+    embeddings = text_embeddings(Features(("text",), np.ones((4, 1), np.bool_), dense), texts)
+    assert embeddings.shape == (4, 6)
+    np.testing.assert_array_equal(embeddings[:, :3], side_by_side(dense["text.e5"]))
+    np.testing.assert_array_equal(embeddings[[1, 3], 3:], np.zeros((2, 3)))
+    np.testing.assert_array_equal(embeddings[[0, 2], 3:], side_by_side(dense["text.minilm"][[0, 2]]))
+    pictures = text_embeddings(
+        Features(("image",), np.ones((4, 1), np.bool_), {"image.shape": dense["image.shape"]}), texts
+    )
+    np.testing.assert_array_equal(pictures, side_by_side(dense["image.shape"]))
+    with pytest.raises(InputError, match="no dense view"):
+        text_embeddings(Features((), np.ones((4, 0), np.bool_), {}), texts)

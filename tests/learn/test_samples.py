@@ -206,10 +206,11 @@ def test_mistakes_are_told_together_each_with_its_line(tmp_path: Path):
 {"image": "https://example.org/a.png"}
 {"history": "hello"}
 {"text": "a", "text": "b"}
-"""
+{"features": {"v": "LONG"}}
+""".replace("LONG", "x" * 5000)
     )
     assert refused(path) == [
-        f"14 mistakes in {path}:".replace(f"{tmp_path}/", ""),
+        f"15 mistakes in {path}:".replace(f"{tmp_path}/", ""),
         "s.jsonl:1: a sample has no 'txt'; allowed: id, text, image, audio, video, features, group, labels, history, "
         "split. Did you mean text?",
         "s.jsonl:2: text is 3; allowed: a text",
@@ -226,6 +227,7 @@ def test_mistakes_are_told_together_each_with_its_line(tmp_path: Path):
         "s.jsonl:13: image is the address 'https://example.org/a.png'; fetch it and give the file's path",
         "s.jsonl:14: history is 'hello'; allowed: a list of texts, oldest first",
         "s.jsonl:15: 'text' stands twice in one sample",
+        f"s.jsonl:16: features.v is the file {'x' * 57}..., which cannot be read: File name too long",
     ]
 
 

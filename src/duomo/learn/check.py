@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duomo.errors import InputError, MediaError
+from duomo.learn.encoders import LARGEST_FILE
 from duomo.learn.formats import MEDIA
 from duomo.learn.samples import Row, file_hash, label_counts, modalities_of, read_rows
 from duomo.learn.task import Task
@@ -217,9 +218,13 @@ class _Media:
 
 
 def _unreadable(modality: str, path: Path) -> str | None:
-    if not path.exists():
-        return "the file is not there"
     try:
+        if not path.exists():
+            return "the file is not there"
+        if not path.is_file():  # a device would be read without end
+            return "this is no file"
+        if path.stat().st_size > LARGEST_FILE:
+            return f"larger than {LARGEST_FILE >> 20} MiB"
         read(modality, path.read_bytes())
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"

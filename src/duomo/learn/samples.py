@@ -183,6 +183,8 @@ def _counts(values: list[Label]) -> dict[str, Any]:
 def file_hash(path: Path) -> str | None:
     """SHA-256 of a file's content; None when it cannot be read."""
     try:
+        if not path.is_file():  # a device or a pipe would be read without end
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
@@ -392,8 +394,11 @@ class _Reader:
     def _vector(self, given: object, absent: list[Path]) -> tuple[float, ...] | None:
         if isinstance(given, str):
             path = self.base / given
-            if path.is_file():
-                return _npy(path)
+            try:
+                if path.is_file():
+                    return _npy(path)
+            except OSError as error:  # a name too long, a folder closed to us
+                raise InputError(f"is the file {short(given)}, which cannot be read: {error.strerror}") from None
             absent.append(path)
             return None
         if not isinstance(given, list):
