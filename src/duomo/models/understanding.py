@@ -203,21 +203,22 @@ class Understanding:
         self._check(features)
         plan = shapley.plan(features.present)
         scores = in_batches(self.core, features, plan.rows, plan.present)
-        patterns = pattern_keys(plan.present, self.modalities)
         result = {}
         for name, head in self.heads.items():
-            chances = probabilities(scores[name].fused, patterns, head)
-            if head.type == "number":
-                values = np.where(plan.present.any(axis=1), chances[:, 0], head.prior[0])
-            else:
-                full = chances[plan.full]  # (n, C)
-                target = full.argmax(axis=1) if targets is None or name not in targets else targets[name]
-                label = target[plan.rows]
-                values = log_odds(np.take_along_axis(chances, label[:, None], axis=1)[:, 0])
-                prior = log_odds(np.asarray(head.prior, dtype=np.float64))[label]
-                values = np.where(plan.present.any(axis=1), values, prior)
-            result[name] = plan.combine(values)
+            chances = self._chances(head, scores[name], plan.present)
+            target = (targets or {}).get(name, chances[plan.full].argmax(axis=1))
+            result[name] = plan.combine(_support(head, chances, target[plan.rows], plan.present))
         return result
+
+    def support(self, features: Features, head: str, target: int) -> Doubles:
+        """(n,) what the model says for one label: its log-odds; of a number head the value."""
+        self._check(features)
+        scores = in_batches(self.core, features, np.arange(len(features)), features.present)
+        chances = self._chances(self.heads[head], scores[head], features.present)
+        return _support(self.heads[head], chances, np.full(len(features), target), features.present)
+
+    def _chances(self, head: HeadInfo, scores: Scores, present: Mask) -> Doubles:
+        return probabilities(scores.fused, pattern_keys(present, self.modalities), head)
 
     def shares(self, features: Features) -> dict[str, Doubles]:
         """By head (n, K): each modality's part in the prediction, |phi_k| / sum |phi|; rows sum to 1, or are 0 when
@@ -256,6 +257,16 @@ class Understanding:
         return HeadPrediction(
             label, confidence, allowed, bool(output.abstain[row]), shares, float(output.conflict[row])
         )
+
+
+def _support(head: HeadInfo, chances: Doubles, target: NDArray[np.int64], present: Mask) -> Doubles:
+    """(n,) log-odds of the target label, or the number; what the prior says where nothing is present."""
+    if head.type == "number":
+        said, prior = chances[:, 0], np.full(len(chances), head.prior[0])
+    else:
+        said = log_odds(np.take_along_axis(chances, target[:, None], axis=1)[:, 0])
+        prior = log_odds(np.asarray(head.prior, dtype=np.float64))[target]
+    return np.where(present.any(axis=1), said, prior)
 
 
 def in_batches(core: Core, features: Features, rows: NDArray[np.int64], present: Mask) -> dict[str, Scores]:
