@@ -184,10 +184,10 @@ def test_the_page_shows_every_modality_and_asks_nothing_of_a_network():
 def test_what_a_customer_wrote_is_never_markup():
     evil = "</style></script><img src=x onerror=alert(1)> refund"
     found = explain(
-        model({"<em>1": {"text": evil}}), Sample("<em>1"), similar=[Similar("<i>", 0.5, "<u>", "<s>")]
+        model({"<em>1": {"text": evil}}), Sample("<em>1"), similar=[Similar("<dfn>", 0.5, "<u>", "<s>")]
     ).to_html()
     assert "<img src=x" not in found
-    for raw in ("<em>1", "<i>", "<u>", "<s>"):
+    for raw in ("<em>1", "<dfn>", "<u>", "<s>"):
         assert raw not in found
 
 
