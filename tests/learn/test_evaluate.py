@@ -134,6 +134,21 @@ def test_two_models_are_compared_row_by_row():
 
 def test_a_model_is_not_different_from_itself():
     comparison = compare(Spelled(), Spelled(), some(), resamples=50).as_json()
+    assert comparison["heads"]["mood"]["n"] == 3  # NaN is not a label
     head = comparison["heads"]["intent"]
     assert (head["fixed"], head["broken"], head["mcnemar_p"]) == ([], [], 1.0)
     assert {(f["value"], f["low"], f["high"], f["p"]) for f in head["figures"].values()} == {(0.0, 0.0, 0.0, 1.0)}
+
+
+def test_damage_is_measured_on_rows_that_have_what_is_damaged_beside_the_same_rows_unharmed():
+    evaluation = evaluate(Spelled(), some(), resamples=20, corruptions=["text_cut", "image_blur"])
+    found = evaluation.as_json()
+    assert list(found["by_corruption"]) == ["none", "text_cut"]
+    assert found["by_corruption"]["none"] == found["heads"]
+    assert found["rows"]["by_corruption"]["text_cut"]["intent"] < 7
+    assert found["by_corruption"]["text_cut"]["mood"]["mae"]["value"] > found["heads"]["mood"]["mae"]["value"]
+
+
+def test_no_more_rows_are_damaged_than_wished_for():
+    evaluation = evaluate(Spelled(), some(), resamples=20, corruptions=["text_cut"], damaged_rows=4)
+    assert {row.n <= 4 for kind in evaluation.by_corruption.values() for row in kind.values()} == {True}

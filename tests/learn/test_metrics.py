@@ -294,3 +294,27 @@ def test_a_class_missing_from_a_resample_does_not_pull_the_macro_means_down():
     true = np.array([0] * 30 + [1] * 30 + [2])
     rows = Decisions(true, true, np.eye(3)[true], 3)
     assert measure(class_formula(rows), groups=np.arange(61)).figures["recall_macro"] == Figure(1.0, 1.0, 1.0)
+
+
+def test_the_calibration_error_of_true_probabilities_is_what_chance_alone_shows():
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        probabilities = random.dirichlet(np.ones(4), 300)
+        true = (probabilities.cumsum(axis=1) > random.random((300, 1))).argmax(axis=1)
+        rows = Decisions(true, probabilities.argmax(axis=1), probabilities, 4)
+        figures = measure(class_formula(rows), groups=np.arange(300), resamples=0).figures
+        found.append((figures["ece"].value, figures["ece_by_chance"].value))
+    measured, expected = np.mean(found, axis=0)
+    assert measured == pytest.approx(expected, rel=0.06)
+
+
+def test_the_interval_of_a_calibration_error_goes_down_once_more_by_what_resampling_adds():
+    samples = np.linspace(0.1, 0.2, 1001)  # of a figure of 0.12: resampling adds 0.03
+    assert metrics.interval(0.12, samples) == pytest.approx((0.0725, 0.1675))
+    assert metrics.interval(0.12, samples, leans=True) == pytest.approx((0.0425, 0.1675))
+    rows = decisions()
+    steady = class_formula(rows)
+    values = np.concatenate([steady(w)["ece"] for w in metrics.resampled(np.arange(N), resamples=200, seed=0)])
+    found = measure(steady, groups=np.arange(N), resamples=200).figures["ece"]
+    assert (found.low, found.high) == metrics.interval(found.value, values, bounds=(0, 1), leans=True)

@@ -189,16 +189,25 @@ def paired(
 def _figure(name: str, value: float, samples: Array) -> Figure:
     if not np.isfinite(value):
         return Figure(None, None, None, REASONS.get(name, "not defined on these rows"))
-    low, high = interval(value, samples, bounds=RANGES.get(name, (0.0, 1.0)))
+    low, high = interval(value, samples, bounds=RANGES.get(name, (0.0, 1.0)), leans=name == "ece")
     return Figure(value, low, high)
 
 
-def interval(value: float, samples: Array, *, bounds: tuple[float, float] = (-np.inf, np.inf)) -> tuple[float, float]:
-    """The 95 % interval around a value from its resampled values (NaN: not defined in that resample)."""
+def interval(
+    value: float, samples: Array, *, bounds: tuple[float, float] = (-np.inf, np.inf), leans: bool = False
+) -> tuple[float, float]:
+    """The 95 % interval around a value from its resampled values (NaN: not defined in that resample).
+
+    Args:
+        leans: the figure itself is off the truth about as far as its resamples are off the figure; the low end goes
+            down by that once more.
+    """
     samples = samples[np.isfinite(samples)]
     if not len(samples):
         return value, value
-    low, high = np.quantile(samples, [0.025, 0.975]) + (value - samples.mean())
+    shift = value - float(samples.mean())
+    low, high = np.quantile(samples, [0.025, 0.975]) + shift
+    low += min(shift, 0.0) if leans else 0.0
     return float(np.clip(low, *bounds)), float(np.clip(high, *bounds))
 
 
@@ -372,7 +381,7 @@ def _probability_figures(rows: Decisions, known: NDArray[np.intp], weights: Weig
     true, probabilities = rows.true[known], rows.probabilities[known].astype(np.float64)
     undefined = np.full(weights.shape[1], np.nan)
     if not len(known):
-        names = ("log_loss", "brier", "ece", "top_3_accuracy", "auroc", "coverage", "set_size")
+        names = ("log_loss", "brier", "ece", "ece_by_chance", "top_3_accuracy", "auroc", "coverage", "set_size")
         return dict.fromkeys(names, undefined)
     chosen = probabilities[np.arange(len(true)), true]
     # Sum over the labels; of two labels half of it, as scikit-learn does.
@@ -382,6 +391,7 @@ def _probability_figures(rows: Decisions, known: NDArray[np.intp], weights: Weig
         "log_loss": _mean(-np.log(np.clip(chosen, TINY, 1)), weights),
         "brier": _mean(brier, weights),
         "ece": _calibration_error(rows.confidence[known], probabilities.argmax(axis=1) == true, weights),
+        "ece_by_chance": _calibration_by_chance(rows.confidence[known], weights),
         "top_3_accuracy": _mean(above < 3, weights),
         "auroc": _auroc_over_labels(true, probabilities, weights),
         "coverage": undefined,
@@ -415,6 +425,14 @@ def _calibration_error(confidence: Array, right: NDArray[np.bool_], weights: Wei
     bins = bin_of(confidence)
     gaps = _sums(bins, BINS, weights * (confidence - right).astype(np.float32)[:, None])
     return _ratio(np.abs(gaps).sum(axis=0), weights.sum(axis=0, dtype=np.float64))
+
+
+def _calibration_by_chance(confidence: Array, weights: Weights) -> Array:
+    """The ECE to expect of a model whose confidence is exactly right, on as many rows: the mean size of the sum of a
+    bin's (confidence - right), which is about normal around zero."""
+    variance = (confidence * (1 - confidence)).astype(np.float32)[:, None]
+    spread = np.sqrt(2 / np.pi * _sums(bin_of(confidence), BINS, weights**2 * variance))
+    return _ratio(spread.sum(axis=0), weights.sum(axis=0, dtype=np.float64))
 
 
 def _abstention_figures(rows: Decisions, right: NDArray[np.bool_], weights: Weights) -> dict[str, Array]:

@@ -241,8 +241,10 @@ def _charts(detail: Detail) -> Html | None:
     if detail.reliability:
         drawn.append(_card(
             say("Can its confidence be believed?", "置信度可信吗？"),
-            say("Reliability: on the dashed line, rows it is 80% sure of are right 80% of the time.",
-                "可靠性图：在虚线上，80% 把握的样本恰有 80% 正确。"),
+            say("Reliability: on the dashed line, rows it is 80% sure of are right 80% of the time. This many rows would "
+                "show {chance}% error by chance alone.",
+                "可靠性图：在虚线上，80% 把握的样本恰有 80% 正确。样本有限，仅偶然就会显示 {chance}% 的误差。",
+                chance=shown("ece_by_chance", detail.measured.figures["ece_by_chance"].value or 0)),
             charts.reliability(detail.reliability), class_="chart",
         ))  # fmt: skip
     if len(detail.risk_coverage) > 1:
