@@ -8,10 +8,9 @@ Chosen on CLINC150, BANKING77 and SMP2020 against HDBSCAN, k-means and spectral 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -21,10 +20,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 
 from duomo.errors import InputError
+from duomo.learn.page import Html, page, say, tag
+from duomo.media.text import stem
 from duomo.models.features import Features, Floats
 from duomo.models.language import detect_language
 from duomo.models.ngrams import STOP_WORDS, words
-from duomo.types import Language
 
 TREE_ROWS = 8000
 """Ward's tree takes memory by the square of its rows; of more rows a sample makes the clusters, the rest joins them."""
@@ -69,9 +69,9 @@ class Discovery:
             lines += [f"  {_line(text)}" for _, text in cluster.examples[:4]]
         return "\n".join(lines)
 
-    def to_html(self, *, language: Language = "en") -> str:
-        """One page that needs no other file, in light or dark as the reader's system says."""
-        return _html(self, language)
+    def to_html(self) -> str:
+        """One page that needs no other file, in English and Chinese."""
+        return _html(self)
 
 
 def discover(
@@ -248,36 +248,44 @@ def _terms(groups: list[list[str]]) -> list[list[str]]:
     """The words and word pairs that tell each cluster from the others, best first.
 
     A term's weight is the share of the cluster's texts that hold it, times ln(1 + mean count a cluster / count in all).
+    Forms of one word count together; the most frequent stands for them.
     """
-    counts = [Counter(term for text in group for term in _candidates(text)) for group in groups]
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    mean = sum(total.values()) / max(len(groups), 1)
+    counts: list[Counter[str]] = []
+    forms: dict[str, Counter[str]] = defaultdict(Counter)  # term of stems -> how it is written
+    for group in groups:
+        counts.append(Counter())
+        for text in group:
+            for term, form in _candidates(text).items():
+                counts[-1][term] += 1
+                forms[term][form] += 1
+    total = sum(counts, Counter[str]())
+    mean = total.total() / max(len(groups), 1)
     named = []
     for group, count in zip(groups, counts, strict=True):
         least = max(2, 0.05 * len(group))  # a term that few texts hold names nothing
         weights = {
             term: seen / len(group) * math.log(1 + mean / total[term]) for term, seen in count.items() if seen >= least
         }
-        named.append(_readable(weights))
+        named.append([forms[term].most_common(1)[0][0] for term in _readable(weights)])
     return named
 
 
-def _candidates(text: str) -> set[str]:
-    """Words with a meaning, and pairs of neighbours without a function word in them."""
-    found: set[str] = set()
-    for first, second in pairwise(["", *words(text)]):
+def _candidates(text: str) -> dict[str, str]:
+    """Words with a meaning, and pairs of neighbours without a function word between: stems -> as written."""
+    found: dict[str, str] = {}
+    for first, second in pairwise(["", *(word.removesuffix("'s") for word in words(text))]):
         if not _content(second):
             continue
-        found.add(second)
+        found[stem(second)] = second
         if _content(first):
-            found.add(f"{first} {second}" if first.isascii() or second.isascii() else first + second)
+            space = " " if first.isascii() or second.isascii() else ""
+            found[f"{stem(first)}{space}{stem(second)}"] = f"{first}{space}{second}"
     return found
 
 
 def _content(word: str) -> bool:
-    return len(word) > (1 if word.isascii() else 0) and word not in STOP_WORDS and not word.isdigit()
+    plain = word.partition("'")[0]  # "i'd" is as empty as "i"
+    return len(plain) > (1 if plain.isascii() else 0) and plain not in STOP_WORDS and not plain.isdigit()
 
 
 def _readable(weights: Mapping[str, float]) -> list[str]:
@@ -299,72 +307,57 @@ def _pair(term: str, weights: Mapping[str, float]) -> bool:
 
 # --- page
 
-_WORDS: Mapping[Language, Mapping[str, str]] = {
-    "en": {
-        "title": "New intents",
-        "sum": "{clusters} clusters of {members} texts",
-        "known": "{n} texts left out because the model knows what they want",
-        "alone": "{n} texts left out because they fit no cluster",
-        "size": "texts",
-        "cohesion": "cohesion",
-        "members": "all ids",
-        "none": "No cluster was found. Give more texts, or a smaller least size.",
-    },
-    "zh": {
-        "title": "新意图",
-        "sum": "{clusters} 个簇，共 {members} 条文本",
-        "known": "{n} 条未列入：模型已经认识其意图",
-        "alone": "{n} 条未列入：不属于任何簇",
-        "size": "条",
-        "cohesion": "内聚度",
-        "members": "全部编号",
-        "none": "没有找到簇。请提供更多文本，或减小最小簇的大小。",
-    },
-}
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: light-dark(#1c2127, #e6e9ed); --soft: light-dark(#5b6670, #a2acb6);
-  --page: light-dark(#fff, #14181c); --line: light-dark(#dfe3e8, #313840); --bar: light-dark(#2f6fde, #6ea0ff); }
-body { margin: 0 auto; max-width: 60rem; padding: 2rem 1rem; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, "Noto Sans SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.05rem; margin: 0; overflow-wrap: anywhere; }
-p { margin: .25rem 0; } .soft, summary { color: var(--soft); font-size: .9rem; }
-section { border-top: 1px solid var(--line); padding: 1rem 0; }
-.bar { height: .3rem; border-radius: .15rem; background: var(--bar); margin: .35rem 0; min-width: .3rem; }
-ul { margin: .4rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
-code { font-size: .8rem; overflow-wrap: anywhere; }
-"""
-
-
-def _html(discovery: Discovery, language: Language) -> str:
-    word = _WORDS[language]
-    members = sum(cluster.size for cluster in discovery.clusters)
-    left = "".join(
-        f"<p class='soft'>{word[why].format(n=len(ids))}</p>"
-        for why, ids in (("known", discovery.known), ("alone", discovery.alone))
-        if ids
-    )
+def _html(discovery: Discovery) -> str:
     largest = max((cluster.size for cluster in discovery.clusters), default=1)
-    body = "".join(_section(cluster, largest, word) for cluster in discovery.clusters) or f"<p>{word['none']}</p>"
-    return (
-        f"<!doctype html><html lang='{'zh-CN' if language == 'zh' else 'en'}'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{word['title']}</title><style>{_STYLE}</style></head>"
-        f"<body><main><h1>{word['title']}</h1>"
-        f"<p>{word['sum'].format(clusters=len(discovery.clusters), members=members)}</p>{left}{body}"
-        "</main></body></html>\n"
+    cards = [_card(cluster, number, largest) for number, cluster in enumerate(discovery.clusters, 1)]
+    none = say(
+        "No cluster was found. Give more texts, or a smaller least size.",
+        "没有找到簇。请提供更多文本，或减小最小簇的大小。",
+    )
+    body = tag("div", cards, class_="charts") if cards else tag("p", none, class_="verdict")
+    return page("New intents 新意图 · Duomo", _intro(discovery), body)
+
+
+def _intro(discovery: Discovery) -> Html:
+    lead = say(
+        "Groups of texts that ask for the same, named by the words that tell them apart. Each may become an intent: "
+        "give it a name of your own, and label its texts.",
+        "诉求相同的文本归为一簇，并以最有区分度的词语命名。每一簇都可能成为一个新意图：请为它取名，并标注其中的文本。",
+    )
+    members = sum(cluster.size for cluster in discovery.clusters)
+    chips = [
+        say("{n} clusters", "{n} 个簇", n=len(discovery.clusters)),
+        say("{n} texts in them", "共 {n} 条文本", n=f"{members:,}"),
+        say("{n} known already", "{n} 条意图已知", n=f"{len(discovery.known):,}"),
+        say("{n} fit no cluster", "{n} 条不属于任何簇", n=f"{len(discovery.alone):,}"),
+    ]
+    return tag(
+        "div",
+        tag("h1", say("New intents", "新意图")),
+        tag("p", lead, class_="lead"),
+        tag("ul", [tag("li", chip, class_="chip") for chip in chips], class_="chips"),
+        class_="intro",
     )
 
 
-def _section(cluster: Cluster, largest: int, word: Mapping[str, str]) -> str:
-    examples = "".join(f"<li>{escape(_line(text))}</li>" for _, text in cluster.examples)
-    return (
-        f"<section><h2>{escape(cluster.name)}</h2>"
-        f"<div class='bar' style='width:{100 * cluster.size / largest:.1f}%'></div>"
-        f"<p class='soft'>{cluster.size} {word['size']} · {word['cohesion']} {cluster.cohesion:.2f}"
-        f" · {escape(', '.join(cluster.terms))}</p><ul>{examples}</ul>"
-        f"<details><summary>{word['members']}</summary><code>{escape(', '.join(cluster.members))}</code></details>"
-        "</section>"
+def _card(cluster: Cluster, number: int, largest: int) -> Html:
+    about = say("{n} texts, cohesion {c}", "{n} 条文本，内聚度 {c}", n=f"{cluster.size:,}", c=f"{cluster.cohesion:.2f}")
+    gauge = tag("div", tag("i"), class_="gauge", style=f"--v: {100 * cluster.size / largest:.1f}")
+    examples = [tag("li", _line(text)) for _, text in cluster.examples]
+    return tag(
+        "section",
+        tag("header", tag("h2", cluster.name), tag("p", about)),
+        gauge,
+        tag("ul", [tag("li", term, class_="chip") for term in cluster.terms], class_="chips"),
+        tag("ul", examples) if examples else None,
+        tag(
+            "details",
+            tag("summary", say("All ids", "全部编号"), class_="small muted"),
+            tag("p", ", ".join(cluster.members), class_="mono"),
+        ),
+        class_="card",
+        id=f"cluster-{number}",
     )
 
 
