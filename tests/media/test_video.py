@@ -67,8 +67,19 @@ def test_pictures_are_evenly_spread_and_the_sound_is_kept(form: str, codec: str,
     assert spectrum.argmax() / len(clip.waveform) * audio.SAMPLING_RATE == pytest.approx(440, abs=2)
 
 
+def test_a_single_picture_is_the_middle_one():
+    assert brightness(video.decode(film(form="mp4", codec="mpeg4"), frames=1)) == pytest.approx([100], abs=4)
+
+
 def test_a_video_without_sound_is_silent():
     assert video.decode(film(form="mp4", codec="mpeg4")).waveform is None
+
+
+def test_a_video_whose_sound_cannot_be_decoded_is_silent():
+    unknown = film(form="matroska", codec="mpeg4", sound="flac").replace(b"A_FLAC", b"A_ZZZZ")
+    clip = video.decode(unknown, frames=4)
+    assert len(clip.frames) == 4
+    assert clip.waveform is None
 
 
 def test_far_pictures_are_reached_by_jumping_and_are_the_right_ones():

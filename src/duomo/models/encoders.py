@@ -272,7 +272,7 @@ class Encoders:
         """
         self.modalities = in_order(view.modality for view in views)
         self.views = tuple(view for modality in self.modalities for view in views if view.modality == modality)
-        self._models = models or Models()
+        self.models = models or Models()
         self._loaded: dict[str, Encoder] = {encoder.view.name: encoder for encoder in own}
         self._lock = threading.Lock()
 
@@ -304,7 +304,7 @@ class Encoders:
             if view.name not in self._loaded:
                 recipe = RECIPES.get(f"{view.encoder}/{view.name}")
                 self._loaded[view.name] = (
-                    Plain(view, recipe.load(self._models)) if recipe is not None else Plain(view, _as_given)
+                    Plain(view, recipe.load(self.models)) if recipe is not None else Plain(view, _as_given)
                 )
             return self._loaded[view.name]
 
