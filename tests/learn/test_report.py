@@ -203,7 +203,7 @@ def curves(path: Path, *entries: object) -> ElementTree.Element:
 def test_training_curves_are_drawn_by_stage_and_a_half_written_line_is_left_out(tmp_path):
     drawn = curves(
         tmp_path / "metrics.jsonl",
-        {"stage": "early", "epoch": 1, "train_loss": 1.5, "validation_loss": 1.7, "seconds": 0.1},
+        {"stage": "early", "epoch": 1, "train_loss": 1.5, "validation_loss": 1.7, "seconds": 1},
         {"stage": "early", "epoch": 2, "train_loss": 0.9, "validation_loss": 1.2, "seconds": 0.1},
         {"stage": "late", "epoch": 1, "train_loss": 0.7, "validation_loss": float("nan")},
         {"stage": "late", "note": "no epoch"},

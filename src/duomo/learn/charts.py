@@ -200,8 +200,8 @@ def plots(metrics: Path) -> str:
     """Draw the figures that a run wrote by epoch, as one SVG file.
 
     Args:
-        metrics: `metrics.jsonl`; a line an epoch, {"epoch", NAME: number, ...}. A line may name its "stage" or "head"
-            (several trainings in one run); each then has its own panels. Half a line at the end is left out.
+        metrics: `metrics.jsonl`; a line an epoch, {"epoch", NAME: number, ...}. Its texts, such as
+            "network" or "stage", tell several trainings of one run apart; each has its own panels. Half a line at the end is left out.
     """
     series = _series(metrics)
     panels: dict[tuple[str, str], dict[str, list[Point]]] = {}
@@ -227,10 +227,10 @@ def _series(metrics: Path) -> dict[tuple[str, str], list[Point]]:
             continue  # the run was killed while writing it
         if not isinstance(entry, dict) or "epoch" not in entry:
             continue
-        run = " ".join(str(entry[key]) for key in ("stage", "head") if entry.get(key) is not None)
+        run = " ".join(value for value in entry.values() if isinstance(value, str))
         for name, value in entry.items():
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if number and name not in ("epoch", "stage", "head", "step"):
+            if number and name not in ("epoch", "step"):
                 found.setdefault((run, name), []).append((float(entry["epoch"]), float(value)))
     return found
 
@@ -255,6 +255,7 @@ def _panel(title: str, lines: Mapping[str, Sequence[Point]], number: int) -> Htm
         parts.append(tag("text", plain(value), x=left - 6, y=y + 4, text_anchor="end"))
     for value in sorted({1, round((1 + last) / 2), int(last)}):
         parts.append(tag("text", str(value), x=place((value, low)).split()[0], y=top + down + 16, text_anchor="middle"))
+    parts.append(tag("text", "epoch", x=left + across, y=top + down + 32, text_anchor="end"))
     at = left
     for colour, (name, line) in zip(COLOURS * len(lines), lines.items(), strict=False):
         path = "M" + "L".join(map(place, line))

@@ -241,8 +241,8 @@ def _charts(detail: Detail) -> Html | None:
     if detail.reliability:
         drawn.append(_card(
             say("Can its confidence be believed?", "置信度可信吗？"),
-            say("Reliability: on the dashed line, rows it is 80% sure of are right 80% of the time. This many rows would "
-                "show {chance}% error by chance alone.",
+            say("Reliability: on the dashed line, rows it is 80% sure of are right 80% of the time. This many rows "
+                "would show {chance}% error by chance alone.",
                 "可靠性图：在虚线上，80% 把握的样本恰有 80% 正确。样本有限，仅偶然就会显示 {chance}% 的误差。",
                 chance=shown("ece_by_chance", detail.measured.figures["ece_by_chance"].value or 0)),
             charts.reliability(detail.reliability), class_="chart",
@@ -497,7 +497,7 @@ def _classes(detail: Detail, number: int) -> Html | None:
             figure = detail.measured.per_class[key][c]
             value = "" if figure.value is None else f"{figure.value:.4f}"
             cells.append(tag("td", _span(key, figure, (0.0, 1.0), None), class_="wide", data_value=value))
-        rows.append(tag("tr", tag("th", label, scope="row"), tag("td", f"{detail.support[c]:,}",
+        rows.append(tag("tr", tag("th", breakable(label), scope="row"), tag("td", f"{detail.support[c]:,}",
                         data_value=detail.support[c]), cells))  # fmt: skip
     identity = f"classes-{number + 1}"
     caption = tag("caption", say("Label by label", "逐个标签"))
