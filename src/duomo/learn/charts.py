@@ -200,8 +200,9 @@ def plots(metrics: Path) -> str:
     """Draw the figures that a run wrote by epoch, as one SVG file.
 
     Args:
-        metrics: `metrics.jsonl`; a line an epoch, {"epoch", NAME: number, ...}. Its texts, such as
-            "network" or "stage", tell several trainings of one run apart; each has its own panels. Half a line at the end is left out.
+        metrics: `metrics.jsonl`; a line an epoch, {"epoch", NAME: number, ...}. Its texts, such as "network" or
+            "stage", tell several trainings of one run apart; each has its own panels. Half a line at the end is left
+            out.
     """
     series = _series(metrics)
     panels: dict[tuple[str, str], dict[str, list[Point]]] = {}
