@@ -131,6 +131,18 @@ def test_what_stands_on_two_sides_of_a_split_is_a_leak(tmp_path: Path):
     assert (report.groups, report.problems) == (2, 4)
 
 
+def test_beside_pictures_equal_texts_are_no_leak_and_an_equal_sample_is_told_once(tmp_path: Path):
+    for name, colour in (("a.png", 1), ("b.png", 2)):
+        picture(tmp_path / name, colour)
+    path = write(
+        tmp_path / "s.jsonl",
+        {"split": "train", "text": LONG, "image": "a.png"},
+        {"split": "test", "text": LONG + "!", "image": "b.png"},
+        {"split": "test", "text": LONG, "image": "a.png"},
+    )
+    assert check([path]).leaks == (Leak("sample", ("train", "test"), (f"{path}:1", f"{path}:3"), LONG[:79] + "…"),)
+
+
 def test_the_split_may_stand_in_the_samples(tmp_path: Path):
     path = write(
         tmp_path / "s.jsonl",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duomo.errors import InputError
-from duomo.learn.samples import as_label, fingerprint, load_samples, read_rows, save_samples
+from duomo.learn.samples import as_label, file_hash, fingerprint, load_samples, read_rows, save_samples
 from duomo.learn.task import Head
 from duomo.types import Sample
 
@@ -167,12 +167,14 @@ def hugging_face(folder: Path, rows: list[dict[str, object]], features: dict[str
 def test_a_dataset_dict_names_its_splits_and_embedded_files_are_written_out(tmp_path: Path):
     hugging_face(tmp_path / "d/train", [{"text": "a", "image": {"bytes": PNG, "path": "x.png"}, "label": 1}],
                  {"label": {"_type": "ClassLabel", "names": ["no", "yes"]}})  # fmt: skip
-    hugging_face(tmp_path / "d/test", [{"text": "b", "label": -1}], {"label": {"_type": "ClassLabel", "names": ["no"]}})
+    hugging_face(
+        tmp_path / "d/test", [{"id": 1, "text": "b", "label": -1}], {"label": {"_type": "ClassLabel", "names": ["no"]}}
+    )
     (tmp_path / "d/dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     rows = read_rows(tmp_path / "d", heads=[INTENT], media=tmp_path / "media")
     assert [(row.sample.id, row.split, row.sample.labels) for row in rows] == [
         ("1", "train", {"intent": "yes"}),
-        ("2", "test", {"intent": None}),
+        ("test-1", "test", {"intent": None}),
     ]
     image = rows[0].sample.image
     assert image is not None
@@ -334,6 +336,7 @@ def test_the_fingerprint_is_of_content_not_of_names_and_dates(tmp_path: Path):
     assert fingerprint([samples[0], Sample("2", image=tmp_path / "b.png", labels={"i": "a"})]) == first
     (tmp_path / "a.png").write_bytes(PNG + b"x")
     assert fingerprint(samples)["sha256"] != first["sha256"]
+    assert file_hash(Path("/dev/null")) is None  # a device may never end
 
 
 values = st.recursive(

@@ -237,6 +237,8 @@ def _dataset(folder: Path, heads: Mapping[str, Head], group: str) -> Records:
     for split in splits:
         for _, row in _one_dataset(folder / split, heads, group):
             number += 1
+            if row.get("id") is not None:
+                row["id"] = f"{split}-{row['id']}"  # each split counts its own
             yield number, {"split": split, **row}
 
 
