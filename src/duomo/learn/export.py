@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from duomo.errors import ModelUnavailable
 from duomo.learn.core import Core
-from duomo.models.features import Features, SparseRows
+from duomo.models.features import Features, SparseRows, View
 from duomo.models.manifest import Manifest
 from duomo.models.onnx_session import open_session
 from duomo.models.understanding import HeadInfo, OnnxCore, Scores, graph_inputs
@@ -38,6 +38,7 @@ FP32, INT8 = "model.onnx", "model.int8.onnx"
 LEAST_EQUAL = {"fp32": 0.999, "int8": 0.99}  # share of predictions that must be torch's
 SMALL = 1024  # weights that stay float32: to round so few saves nothing
 PROBES = 256  # rows compared where the caller has none
+PUSH = 8.0  # towards a label, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,7 @@ def compare(
     core: Core, file: Path, heads: Mapping[str, HeadInfo], features: Features, wanted: Mapping[str, Scores]
 ) -> dict[str, Parity]:
     """Run a graph on the rows and put its scores beside torch's."""
-    exported = OnnxCore(open_session(file, threads=1), core.plan.views, core.vocabularies)
+    exported = OnnxCore(open_session(file, threads=1, restore=file.name == INT8), core.plan.views, core.vocabularies)
     found = exported.scores(features)
     return {head: parity(info, wanted[head], found[head]) for head, info in heads.items()}
 
@@ -302,7 +303,10 @@ def _demand(found: Mapping[str, Parity], file: Path) -> None:
 
 
 def probe(core: Core, rows: int = PROBES, *, seed: int = 0) -> Features:
-    """Random rows as the model may meet them: standardised normal vectors, known n-grams, every pattern."""
+    """Random rows as the model may meet them: known n-grams, normal vectors pushed towards some label, every pattern.
+
+    Without the push every label would be about as likely as every other, and the smallest rounding another prediction.
+    """
     random = np.random.default_rng(seed)
     modalities = core.plan.modalities
     present = random.random((rows, len(modalities))) < 0.7
@@ -319,12 +323,43 @@ def probe(core: Core, rows: int = PROBES, *, seed: int = 0) -> Features:
                 starts, np.concatenate([np.empty(0, np.int64), *columns]), np.ones(starts[-1], dtype=np.float32)
             )
         else:
-            mean, scale = (
-                core.get_buffer_(f"{part}:{view.name}".replace(".", "/")).numpy() for part in ("mean", "scale")
-            )
-            values = mean + random.standard_normal((rows, view.dim)) / np.where(scale > 0, scale, 1)
+            mean, deviation = _training(core, view)
+            values = mean + random.standard_normal((rows, view.dim)) * deviation
             dense[view.name] = np.where(here[:, None], values, 0).astype(np.float32)
-    return Features(modalities, present, dense, sparse)
+    return _pushed(core, Features(modalities, present, dense, sparse), random)
+
+
+def _training(core: Core, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of a dense view over the training rows, 1 where it was constant."""
+    mean, scale = (core.get_buffer_(f"{part}:{view.name}".replace(".", "/")).numpy() for part in ("mean", "scale"))
+    return mean, np.asarray(1 / np.where(scale > 0, scale, 1), dtype=np.float32)
+
+
+def _pushed(core: Core, features: Features, random: np.random.Generator) -> Features:
+    """Each row moved along the gradient of one label's score, up to PUSH in log-probability or logit."""
+    judged = [head for head, fusion in core.plan.fusions.items() if fusion.type != "number"]
+    views = [view for view in core.plan.views if not view.sparse]
+    if not judged or not views:
+        return features
+    given = graph_inputs(features, core.plan.views, core.vocabularies)
+    inputs = {name: torch.from_numpy(array) for name, array in given.items()}
+    for view in views:
+        inputs[view.name] = inputs[view.name].clone().requires_grad_()
+    answers = core(inputs)
+    total = torch.zeros(())
+    for row in range(len(features)):
+        fused = answers[judged[row % len(judged)]][0]
+        total = total + fused[row, int(random.integers(fused.shape[1]))]
+    slopes = torch.autograd.grad(total, [inputs[view.name] for view in views], allow_unused=True)
+    deviations = [_training(core, view)[1] for view in views]
+    steps = [0.0 if g is None else g.numpy() * d for g, d in zip(slopes, deviations, strict=True)]  # in deviations
+    steepness = sum(np.square(step).sum(axis=1) for step in steps if not isinstance(step, float))
+    gain = random.uniform(0, PUSH, len(features)) / np.maximum(steepness, 1e-9)
+    moved = {
+        view.name: (features.dense[view.name] + gain[:, None] * step * deviation).astype(np.float32)
+        for view, step, deviation in zip(views, steps, deviations, strict=True)
+    }
+    return replace(features, dense={**features.dense, **moved})
 
 
 @dataclass(frozen=True, slots=True)

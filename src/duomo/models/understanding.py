@@ -379,7 +379,7 @@ def load(folder: Path, *, precision: Precision = "fp32", threads: int = 1) -> Un
             f"{' --int8' if precision == 'int8' else ''}`."
         )
     try:
-        session = open_session(folder / manifest.graphs[precision], threads=threads)
+        session = open_session(folder / manifest.graphs[precision], threads=threads, restore=precision == "int8")
         vocabularies = {
             view: np.load(folder / file, allow_pickle=False) for view, file in manifest.vocabularies.items()
         }
