@@ -98,6 +98,8 @@ def test_entropy_and_disagreement_are_shares_of_the_most_there_can_be():
     mixed = np.array([0.65, 0.35])
     expected = entropy(mixed[None])[0] - entropy(rows[4, :2]).mean()  # Jensen-Shannon divergence, by its definition
     np.testing.assert_allclose(disagreement(rows), [0, 1, 0, 0, expected], atol=1e-9)
+    three = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0], [np.nan] * 3]])
+    np.testing.assert_allclose(disagreement(three), [1, 1], atol=1e-9)  # as much as three, and as two, can reach
 
 
 def test_of_equally_unsure_samples_those_whose_modalities_disagree_come_first():
