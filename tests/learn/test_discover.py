@@ -155,3 +155,13 @@ def test_chinese_rows_do_not_stand_by_a_view_that_reads_english_alone():
     np.testing.assert_array_equal(pictures, side_by_side(dense["image.shape"]))
     with pytest.raises(InputError, match="no dense view"):
         text_embeddings(Features((), np.ones((4, 0), np.bool_), {}), texts)
+
+
+def test_of_cuts_as_good_as_each_other_the_one_with_fewer_clusters_is_taken():
+    """Two topics, each in two wordings: the silhouettes of two and of four clusters differ by less than 3 %."""
+    rng = np.random.default_rng(0)
+    axes = np.eye(32)
+    centres = [axes[0] + 0.5 * axes[1], axes[0] - 0.5 * axes[1], axes[2] + 0.5 * axes[3], axes[2] - 0.5 * axes[3]]
+    points = np.concatenate([centre + rng.normal(size=(20, 32)) * 0.075 for centre in centres])
+    discovery = discover([str(at) for at in range(80)], [""] * 80, points.astype(np.float32))
+    assert len(discovery.clusters) == 2
