@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duomo.errors import ConfigError, InputError
+from duomo.errors import ConfigError, InputError, MediaError
 from duomo.learn import encoders as module
 from duomo.learn.cache import FILE, Cache
 from duomo.learn.encoders import Broken, encode, encoders_for, encoders_of
@@ -132,6 +132,23 @@ def test_broken_and_missing_files_are_listed_and_missing(tmp_path: Path):
             Broken("absent3", "image", str(tmp_path / "absent.png"), "cannot be read: No such file or directory"),
             Broken("broken4", "image", str(tmp_path / "broken.png"), damaged),
         )
+
+
+def test_of_a_file_that_can_no_longer_be_read_nothing_cached_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.png").write_bytes(media.saved(media.halves(), "PNG"))
+    given = [Sample("1", image=tmp_path / "a.png")]
+    views = [View(name, "image", 1, "one", "1") for name in ("image.efficientnet", "image.shape")]
+    own = [Plain(view, lambda _: np.ones(1, dtype=np.float32)) for view in views]
+    encode(given, encoders=Encoders(views[:1], own=own[:1]), cache=tmp_path / "cache")
+
+    def refuse(modality: str, data: bytes) -> None:
+        raise MediaError("no memory for it")
+
+    monkeypatch.setattr(module, "read", refuse)
+    found = encode(given, encoders=Encoders(views, own=own), cache=tmp_path / "cache")
+    assert as_lists(found.features) == {"image.efficientnet": [[0.0]], "image.shape": [[0.0]]}
+    assert found.features.present.tolist() == [[False]]
+    assert [entry.reason for entry in found.broken] == ["no memory for it"]
 
 
 def test_a_folder_in_place_of_a_file_is_listed(tmp_path: Path):
