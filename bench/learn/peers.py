@@ -1,0 +1,3 @@
+"""What a practitioner would write instead, on the same rows: hand features and scikit-learn."""
+
+from __future__ import annotations
