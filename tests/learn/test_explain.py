@@ -8,7 +8,7 @@ import pytest
 
 from duomo.errors import InputError
 from duomo.learn.explain import Served, Similar, explain, faithfulness, nearest
-from duomo.learn.occlude import GRID, MOST, Entries, Frames, Patches, Windows, Words
+from duomo.learn.occlude import FEWEST_WINDOWS, GRID, MOST, Entries, Frames, Patches, Windows, Words
 from duomo.media.video import Clip
 from duomo.models.features import Features
 from duomo.types import Sample
@@ -126,9 +126,10 @@ def test_a_long_text_and_sound_are_cut_into_at_most_so_many_pieces_without_loss(
     assert words.without([]) == words.text
     assert words.without(range(MOST)) is None
     windows = Windows(np.ones(16000 * 60, dtype=np.float32))
-    assert len(windows.units) == MOST
+    assert len(windows.units) == FEWEST_WINDOWS
     assert windows.units[-1].end == 60.0
-    assert windows.without(range(MOST)).sum() == 0
+    assert windows.without(range(FEWEST_WINDOWS)).sum() == 0
+    assert len(Windows(np.ones(16000 * 10, dtype=np.float32)).units) == 40
     assert len(Entries(np.arange(5000, dtype=np.float32), np.zeros(5000, dtype=np.float32)).units) == MOST
 
 
@@ -186,6 +187,9 @@ def test_what_a_customer_wrote_is_never_markup():
     found = explain(
         model({"<em>1": {"text": evil}}), Sample("<em>1"), similar=[Similar("<dfn>", 0.5, "<u>", "<s>")]
     ).to_html()
+    assert "<img src=x" not in found
+    # In a long text a piece is several words with what stands between them.
+    found += explain(model({"1": {"text": "a <img src=x> b " * 40}}), Sample("1")).to_html()
     assert "<img src=x" not in found
     for raw in ("<em>1", "<dfn>", "<u>", "<s>"):
         assert raw not in found

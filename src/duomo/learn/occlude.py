@@ -20,6 +20,8 @@ from duomo.models.ngrams import chinese_words
 MOST = 48  # units of one kind in a value; larger ones are cut more coarsely
 GRID = 6  # patches in each direction
 WINDOW_S = 0.25
+SOUND_IN_ALL_S = 480.0  # of sound to encode for one explanation; longer sounds get fewer, longer windows
+FEWEST_WINDOWS = 12
 FRAME_SOUND_S = 1.0  # window of a video's sound
 
 _RUN = re.compile(f"([{CJK}]+)|([^\\W{CJK}]+(?:['’.-][^\\W{CJK}]+)*)")
@@ -129,7 +131,9 @@ class Windows:
 
     def __init__(self, waveform: Floats, *, window_s: float = WINDOW_S) -> None:
         self._waveform = waveform
-        step = max(int(window_s * audio.SAMPLING_RATE), -(-len(waveform) // MOST), 1)
+        affordable = int(SOUND_IN_ALL_S * audio.SAMPLING_RATE / max(len(waveform), 1))
+        most = min(MOST, max(FEWEST_WINDOWS, affordable))
+        step = max(int(window_s * audio.SAMPLING_RATE), -(-len(waveform) // most), 1)
         self._bounds = [(start, min(start + step, len(waveform))) for start in range(0, len(waveform), step)]
         rate = audio.SAMPLING_RATE
         self.units = tuple(Unit("sound", round(start / rate, 3), round(end / rate, 3)) for start, end in self._bounds)
