@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,7 +73,7 @@ def _json_lines(path: Path) -> Records:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return gzip.GzipFile(path) if path.suffix.lower() == ".gz" else path.open("rb")
+    return io.BufferedReader(gzip.GzipFile(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _line(file: IO[bytes], path: Path) -> bytes:
@@ -209,9 +210,10 @@ def _parquet(path: Path, heads: Mapping[str, Head], group: str) -> Records:
         raise InputError(f"{path}: not a Parquet file that can be read: {short(str(error))}") from None
 
 
-def _known(columns: list[str], heads: Mapping[str, Head], group: str, source: str) -> list[str]:
+def _known(columns: list[str], heads: Iterable[str], group: str, source: str) -> list[str]:
     """Tables made by others bring columns of their own; those that mean something here are read."""
-    wanted = {*KEYS, group, *heads, *(["label"] if len(heads) == 1 else [])}
+    names = set(heads)
+    wanted = {*KEYS, group, *names, *(["label"] if len(names) == 1 else [])}
     kept = [name for name in columns if name in wanted or name.startswith(("labels.", "label_", "features."))]
     if not kept:
         raise InputError(f"{source}: knows none of the columns {', '.join(columns[:20])}; allowed: {', '.join(KEYS)}")
@@ -243,7 +245,7 @@ def _dataset(folder: Path, heads: Mapping[str, Head], group: str) -> Records:
 
 
 def _one_dataset(folder: Path, heads: Mapping[str, Head], group: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     if not (folder / "state.json").is_file():
         raise InputError(f"{folder} is a folder without state.json; give a samples file, or what `datasets` saved")
@@ -254,11 +256,11 @@ def _one_dataset(folder: Path, heads: Mapping[str, Head], group: str) -> Iterato
     number = 0
     for entry in state.get("_data_files") or []:
         file = entry.get("filename") if isinstance(entry, dict) else None
-        if not _plain_name(file):
+        if not isinstance(file, str) or not _plain_name(file):
             raise InputError(f"{folder / 'state.json'}: _data_files names {file!r}; allowed: files of the folder")
         try:
             with pa.memory_map(str(folder / file)) as source, pa.ipc.open_stream(source) as stream:
-                kept = _known(stream.schema.names, {**heads, **dict.fromkeys(names)}, group, str(folder / file))
+                kept = _known(stream.schema.names, [*heads, *names], group, str(folder / file))
                 for row in (row for batch in stream for row in batch.select(kept).to_pylist()):
                     number += 1
                     yield number, _named(_without_gaps(row), names, heads)
