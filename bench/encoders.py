@@ -83,14 +83,15 @@ def products(data: Path, cache: Path) -> dict[str, float]:
 
 def mnist(data: Path, cache: Path, folder: Path) -> dict[str, float]:
     archive = np.load(data / "trimodal/mnist/mnist.npz")
+    pictures, labels = archive["train_x"], archive["train_y"]  # each access unpacks all of them
     rows = [*range(4000), *range(20000, 22000)]
     given = []
     for row in rows:
         path = folder / f"{row}.png"
-        Image.fromarray(archive["train_x"][row].reshape(28, 28)).save(path)
+        Image.fromarray(pictures[row].reshape(28, 28)).save(path)
         given.append(Sample(str(row), image=path))
     found = encode(given, cache=cache)
-    return by_view(found.features, archive["train_y"][rows].tolist(), [(np.arange(4000), np.arange(4000, 6000))])
+    return by_view(found.features, labels[rows].tolist(), [(np.arange(4000), np.arange(4000, 6000))])
 
 
 def padding(data: Path) -> dict[str, dict[str, float]]:
