@@ -23,13 +23,19 @@ SEED = 20261124
 
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CHINESE = ("零", "一", "二", "三", "四", "五", "六", "七", "八", "九")
-HOMOPHONES = ("灵铃另令领", "以衣已医依", "而儿耳尔饵", "山伞散删珊", "是十死市事", "无舞午误武", "留流刘柳牛", "其期起齐骑",
-              "把爸吧拔霸", "就酒旧久救")  # fmt: skip
+HOMOPHONES = (
+    "灵铃另令领", "以衣已医依", "而儿耳尔饵", "山伞散删珊", "是十死市事",
+    "无舞午误武", "留流刘柳牛", "其期起齐骑", "把爸吧拔霸", "就酒旧久救",
+)  # fmt: skip
 OPENINGS = {
-    "en": ("press {}", "it is {}", "number {}", "option {} please", "i said {}", "make that {}", "{} thanks", "order {}",
-           "room {}", "bus {}", "line {} again", "gate {}", "{}", "we need {}", "for {} people", "table {} maybe"),
-    "zh": ("按{}", "是{}", "第{}个", "选{}", "我说{}", "要{}号", "{}谢谢", "房间{}", "坐{}路", "{}号线", "{}", "改成{}", "{}位",
-           "窗口{}", "座位{}", "拨{}"),
+    "en": (
+        "press {}", "it is {}", "number {}", "option {} please", "i said {}", "make that {}", "{} thanks", "order {}",
+        "room {}", "bus {}", "line {} again", "gate {}", "{}", "we need {}", "for {} people", "table {} maybe",
+    ),
+    "zh": (
+        "按{}", "是{}", "第{}个", "选{}", "我说{}", "要{}号", "{}谢谢", "房间{}",
+        "坐{}路", "{}号线", "{}", "改成{}", "{}位", "窗口{}", "座位{}", "拨{}",
+    ),
 }  # fmt: skip
 NEAR = {
     "e": "rwd", "r": "etf", "o": "ipl", "i": "uok", "n": "bmh", "t": "ryg", "s": "adw", "v": "cbf", "f": "dgr",
