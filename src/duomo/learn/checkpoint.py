@@ -1,7 +1,7 @@
 """Results of training stages on disk: written whole or not at all, as tensors and JSON, never as code.
 
-A training run is a list of named stages, each a function of its inputs and the seed. What is finished is read back; what
-was under way goes on from its last epoch; so a run that was killed ends with the same bits as one that was not.
+A training run is a list of named stages, each a function of its inputs and the seed. What is finished is read back;
+what was under way goes on from its last epoch; so a run that was killed ends with the same bits as one that was not.
 """
 
 from __future__ import annotations

@@ -83,12 +83,14 @@ class Plan:
     vocabularies: Mapping[str, int]  # sparse view -> size
     networks: Mapping[str, Shape]  # "early", "intermediate", "mlp/text"
     fusions: Mapping[str, Fusion]
+    projections: Mapping[str, int] = field(default_factory=dict)  # modality -> principal components it is reduced to
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "modalities": list(self.modalities),
             "views": [asdict(view) for view in self.views],
             "vocabularies": dict(self.vocabularies),
+            "projections": dict(self.projections),
             "networks": {name: asdict(shape) for name, shape in self.networks.items()},
             "fusions": {
                 name: {**asdict(fusion), "patterns": {str(bits): dict(w) for bits, w in fusion.patterns.items()}}
@@ -114,6 +116,7 @@ class Plan:
                 )
                 for name, fusion in data["fusions"].items()
             },
+            dict(data["projections"]),
         )
 
 
@@ -126,6 +129,8 @@ class Core(nn.Module):
         self.modalities = plan.modalities
         self.vocabularies: dict[str, NDArray[np.int64]] = {}
         self.dims = {m: sum(v.dim for v in plan.views if v.modality == m and not v.sparse) for m in plan.modalities}
+        for modality, components in plan.projections.items():
+            self.register_buffer(f"project:{modality}".replace(".", "/"), torch.zeros(self.dims[modality], components))
         for view in plan.views:
             if view.sparse:
                 self.register_buffer(f"idf:{view.name}".replace(".", "/"), torch.ones(plan.vocabularies[view.name] + 1))
@@ -166,6 +171,9 @@ class Core(nn.Module):
     def set_standardisation(self, view: str, mean: Floats, scale: Floats) -> None:
         self.get_buffer_(f"mean:{view}".replace(".", "/")).copy_(torch.from_numpy(mean))
         self.get_buffer_(f"scale:{view}".replace(".", "/")).copy_(torch.from_numpy(scale))
+
+    def set_projection(self, modality: str, components: Floats) -> None:
+        self.get_buffer_(f"project:{modality}".replace(".", "/")).copy_(torch.from_numpy(components))
 
     def set_idf(self, view: str, idf: Floats) -> None:
         self.get_buffer_(f"idf:{view}".replace(".", "/")).copy_(torch.from_numpy(idf))
@@ -209,12 +217,13 @@ class Core(nn.Module):
         """
         present = inputs["present"]
         z = self._standardised(inputs, present)
+        narrow = [self._projected(modality, part) for modality, part in zip(self.modalities, z, strict=True)]
         x = self._weighted(inputs)
         networks = {name: self.networks[_key(name)] for name in self.plan.networks}
         logits: dict[str, Mapping[str, Tensor]] = {}
         for name, network in networks.items():
             k = slice(None) if not name.startswith("mlp/") else self._one(name.removeprefix("mlp/"))
-            logits[name] = network(z[k], present[:, k]).heads
+            logits[name] = network(narrow[k], present[:, k]).heads
         power = 2 ** torch.arange(len(self.modalities), device=present.device)
         bits = (present.long() * power).sum(1)
         return {
@@ -236,6 +245,12 @@ class Core(nn.Module):
             z = torch.cat(parts, -1) if parts else torch.zeros(present.shape[0], 0)
             found.append(torch.where(present[:, k : k + 1], z, 0.0))
         return found
+
+    def _projected(self, modality: str, z: Tensor) -> Tensor:
+        """What networks read of a modality."""
+        if modality not in self.plan.projections:
+            return z
+        return torch.as_tensor(z @ self.get_buffer_(f"project:{modality}".replace(".", "/")))
 
     def _weighted(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """By sparse view: TF-IDF values of length 1, (B, m)."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
 from scipy.special import log_softmax, logsumexp
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -28,6 +29,7 @@ from duomo.learn.distributed import World
 from duomo.learn.experts import Fitted
 from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Shape
 from duomo.learn.objectives import Objective
+from duomo.learn.targets import Prepared, hits, known, prepare, prior_of, score
 from duomo.learn.task import Head, Task
 from duomo.learn.train import Data, Progress, align, outputs_of, train, view_replica
 from duomo.models.features import Features, Floats, SparseRows, View
@@ -41,6 +43,9 @@ UNTOUCHED_FROM = 300  # labelled rows; fewer are all needed
 LARGE = 5000  # rows from which three folds do
 SUBSETS_OF = 6  # modalities of which every subset is a pattern; of more, only those that matter
 SELECTION_ROWS = 6000  # rows that choose between members
+WIDE = 256  # features of a modality up to which networks read them all; of more, their principal components
+COMPONENTS = 256  # of them kept
+PROJECTION_ROWS = 1500  # that decide the components
 VOCABULARY = 60_000  # n-grams kept, the most frequent
 PSEUDO_SHARES = (0.3, 0.5, 0.7, 0.9)  # of unlabelled rows taken in each round of self-training
 PSEUDO_WEIGHT = 0.7
@@ -121,6 +126,7 @@ def fit(
     task: Task,
     *,
     untouched: Rows | None = None,
+    taught: Rows | None = None,
     stages: Stages | None = None,
     world: World | None = None,
     progress: Progress | None = None,
@@ -128,6 +134,7 @@ def fit(
     """
     Args:
         labels: by head, one for each row of `features`.
+        taught: rows whose labels an encoder was fine-tuned on. They teach, and are never held out to judge.
         groups: rows of one group stay on one side of every split.
         untouched: rows of a validation file, which the model that ships does not see either. None: a tenth is kept
             apart.
@@ -141,6 +148,7 @@ def fit(
         groups,
         task,
         untouched,
+        np.empty(0, np.int64) if taught is None else taught,
         stages or Stages(None, identity=""),
         world or World(),
         progress,
@@ -157,6 +165,7 @@ class _Learner:
         groups: Sequence[str],
         task: Task,
         untouched: Rows | None,
+        taught: Rows,
         stages: Stages,
         world: World,
         progress: Progress | None,
@@ -169,7 +178,7 @@ class _Learner:
         self.heads = [prepare(head, labels[head.name], task) for head in task.heads]
         self.labelled = np.flatnonzero(np.any([known(h.objective, h.targets) for h in self.heads], axis=0))
         self.unlabelled = np.setdiff1d(np.flatnonzero(self.present.any(1)), self.labelled)
-        self.split = self._split(untouched)
+        self.split = self._split(untouched, taught)
         self.vocabulary: dict[str, Rows] = {}
         self._standardise()
         self.pseudo: dict[str, list[NDArray[np.generic]]] = {
@@ -181,17 +190,17 @@ class _Learner:
 
     # --- rows
 
-    def _split(self, untouched: Rows | None) -> Split:
+    def _split(self, untouched: Rows | None, taught: Rows) -> Split:
         rows, random = self.labelled, np.random.default_rng([self.task.training.seed, 1])
         given = untouched is not None
         if untouched is None:
-            untouched = self._apart(rows, random)
+            untouched = self._apart(np.setdiff1d(rows, taught), random)
         inside = np.setdiff1d(rows, untouched)
         if len(inside) < 2:
             raise InputError(
                 f"{len(inside)} labelled samples are too few to learn from; give at least two of each label."
             )
-        folds = self._folds(inside)
+        folds = self._folds(np.setdiff1d(inside, taught))
         n = len(self.present)
         sees = np.zeros((len(folds) + 1 + (len(untouched) > 0 and not given), n), np.float32)
         for replica, fold in enumerate(folds):
@@ -248,12 +257,14 @@ class _Learner:
     # --- inputs
 
     def _standardise(self) -> None:
-        """z_k for networks, z_k / √D for linear experts, TF-IDF rows for n-grams; statistics without untouched rows."""
+        """z_k for linear experts, its components for networks, TF-IDF rows of n-grams; all without untouched rows."""
         rows = np.setdiff1d(np.arange(len(self.present)), self.split.untouched)
         self.statistics: dict[str, tuple[Floats, Floats]] = {}
-        self.z: list[torch.Tensor] = []
+        self.z: list[Floats] = []
+        self.narrow: list[torch.Tensor] = []
         self.text: dict[str, csr_matrix] = {}
         self.idf: dict[str, Floats] = {}
+        self.projections: dict[str, Floats] = {}
         for k, modality in enumerate(self.modalities):
             parts = []
             for view in self.views:
@@ -267,7 +278,13 @@ class _Learner:
                 self.statistics[view.name] = (mean, scale)
                 parts.append((x - mean) * scale * self.present[:, k : k + 1])
             joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
-            self.z.append(torch.from_numpy(np.ascontiguousarray(joined, np.float32)))
+            self.z.append(np.ascontiguousarray(joined, np.float32))
+            if joined.shape[1] > WIDE:
+                self.projections[modality] = projection(
+                    joined[rows][self.present[rows, k]], seed=self.task.training.seed
+                )
+                joined = joined @ self.projections[modality]
+            self.narrow.append(torch.from_numpy(np.ascontiguousarray(joined, np.float32)))
         self.here = torch.from_numpy(self.present.copy())
 
     def _tf_idf(self, view: View, rows: Rows) -> None:
@@ -299,7 +316,7 @@ class _Learner:
             for k, modality in enumerate(self.modalities):
                 inputs: dict[str, experts.Inputs] = {}
                 if self.z[k].shape[1]:
-                    inputs["linear"] = self.z[k].numpy() / np.float32(np.sqrt(self.z[k].shape[1]))
+                    inputs["linear"] = self.z[k] / np.float32(np.sqrt(self.z[k].shape[1]))
                 if modality in self.text and self.text[modality].shape[1]:
                     inputs["ngrams"] = self.text[modality]
                 for member, x in inputs.items():
@@ -329,11 +346,11 @@ class _Learner:
         sees = torch.from_numpy(self.sees)
         for name, (kind, operator, ks) in wanted.items():
             shape = Shape(
-                kind, operator, tuple(self.z[k].shape[1] for k in ks), outputs, training.hidden, training.dropout
+                kind, operator, tuple(self.narrow[k].shape[1] for k in ks), outputs, training.hidden, training.dropout
             )
             here = self.here[:, ks]
             data = Data(
-                [self.z[k] for k in ks],
+                [self.narrow[k] for k in ks],
                 here,
                 targets,
                 sees * here.any(1),
@@ -423,12 +440,12 @@ class _Learner:
         if member == "mlp":
             network = view_replica(self.networks[f"mlp/{modality}"], replica)
             index = torch.from_numpy(rows)
-            found = outputs_of(network, [self.z[k][index]], self.here[index][:, [k]])[objective.name]
+            found = outputs_of(network, [self.narrow[k][index]], self.here[index][:, [k]])[objective.name]
             return np.asarray(found, np.float64)
         x = (
             self.text[modality][rows]
             if member == "ngrams"
-            else self.z[k].numpy()[rows] / np.float32(np.sqrt(self.z[k].shape[1]))
+            else self.z[k][rows] / np.float32(np.sqrt(self.z[k].shape[1]))
         )
         return np.asarray(fitted[modality, member].outputs(x, replica), np.float64)
 
@@ -594,7 +611,7 @@ class _Learner:
         return (bits >> np.arange(len(self.modalities)) & 1).astype(bool)
 
     def _patterns(self, rows: Rows) -> list[int]:
-        """Patterns worth a choice of their own: all subsets of few modalities; else those seen, singles, all but one."""
+        """Patterns worth a choice of their own: every subset of few; else those seen, singles, all but one."""
         k = len(self.modalities)
         whole = 2**k - 1
         if k <= SUBSETS_OF:
@@ -614,7 +631,7 @@ class _Learner:
 
             def call(at: Rows, replica: int, network: FusionNetwork = network) -> Array:
                 index = torch.from_numpy(at)
-                outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.z], present[index])
+                outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.narrow], present[index])
                 return select.natural(objective, outputs[objective.name])
 
             members[name] = self._held_out(call, rows)
@@ -715,6 +732,7 @@ class _Learner:
         plan = Plan(
             self.modalities, self.views, {name: len(columns) for name, columns in self.vocabulary.items()},
             networks, {name: fit_.fusion for name, fit_ in heads.items()},
+            {name: components.shape[1] for name, components in self.projections.items()},
         )  # fmt: skip
         core = Core(plan)
         core.vocabularies = dict(self.vocabulary)
@@ -723,6 +741,8 @@ class _Learner:
             core.set_standardisation(view, mean, scale)
         for view, idf in self.idf.items():
             core.set_idf(view, idf)
+        for modality, components in self.projections.items():
+            core.set_projection(modality, components)
         for name in networks:
             core.set_network(name, view_replica(self.networks[name], self.split.ships))
         for head, models in fitted.items():
@@ -735,125 +755,24 @@ class _Learner:
         return core
 
 
-# --- heads
+# --- parts
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A head with its labels as numbers."""
+def projection(z: Floats, *, seed: int) -> Floats:
+    """(D, P) principal components of standardised rows, scaled to the root of their deviation and mean variance 1.
 
-    head: Head
-    labels: tuple[str, ...]  # without the out-of-scope label
-    objective: Objective
-    targets: NDArray[np.generic]  # (N, …), see Objective
-    extra: bool = False  # whether there are examples of out-of-scope, which then have an output of their own, the last
-    mean: float = 0.0
-    deviation: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.head.name
-
-
-def prepare(head: Head, values: Sequence[Label | None], task: Task) -> Prepared:
+    Thousands of features and hundreds of rows: the rows span few directions, and what trains on these is many times
+    faster. Half-way to whitening keeps strong directions ahead without drowning the others.
     """
-    Raises:
-        InputError: no labels, one label only, a label that the task does not list.
-    """
-    if head.type == "number":
-        return _prepare_number(head, values)
-    found = {
-        label
-        for value in values
-        if value is not None
-        for label in (value if isinstance(value, tuple) else (str(value),))
-    }
-    if not found:
-        raise InputError(f'head {head.name}: no sample has a label. Give labels as {{"labels": {{"{head.name}": …}}}}.')
-    labels = head.labels or tuple(sorted(found - {head.out_of_scope}))
-    labels = tuple(label for label in labels if label != head.out_of_scope)
-    strange = sorted(str(label) for label in found - set(labels) - {head.out_of_scope})
-    if strange:
-        raise InputError(
-            f"head {head.name}: {', '.join(strange[:5])} not among the labels of task.yaml: {', '.join(labels[:20])}"
-        )
-    if head.type == "class" and len(labels) < 2:
-        raise InputError(f"head {head.name}: all labelled samples say {labels[0]!r}; two labels at least are needed.")
-    index = {label: i for i, label in enumerate(labels)}
-    if head.type == "multilabel":
-        targets = np.full((len(values), len(labels)), np.nan, np.float32)
-        for row, value in enumerate(values):
-            if value is not None:
-                targets[row] = 0
-                for label in value if isinstance(value, tuple) else (str(value),):
-                    targets[row, index[label]] = 1
-        objective = Objective(head.name, "multilabel", len(labels), head.weight)
-        return Prepared(head, labels, objective, targets)
-    extra = head.out_of_scope in found
-    if head.out_of_scope is not None:
-        index[head.out_of_scope] = len(labels) if extra else -1
-    classes = np.array([-1 if value is None else index[str(value)] for value in values], np.int64)
-    outputs = len(labels) + int(extra)
-    weights = _class_weights(classes, outputs) if head.class_weights == "balanced" else None
-    smoothing = task.training.label_smoothing
-    objective = Objective(head.name, "class", outputs, head.weight, label_smoothing=smoothing, class_weights=weights)
-    return Prepared(head, labels, objective, classes, extra)
-
-
-def _prepare_number(head: Head, values: Sequence[Label | None]) -> Prepared:
-    numbers = np.array([np.nan if value is None else float(value) for value in values], np.float64)  # type: ignore[arg-type]
-    known_ = numbers[~np.isnan(numbers)]
-    if len(known_) < 2:
-        raise InputError(f"head {head.name}: {len(known_)} samples have a number; two at least are needed.")
-    mean, deviation = float(known_.mean()), float(known_.std()) or 1.0
-    objective = Objective(head.name, "number", 1, head.weight, huber=head.loss == "huber")
-    return Prepared(head, (), objective, ((numbers - mean) / deviation).astype(np.float32), False, mean, deviation)
-
-
-def _class_weights(classes: Rows, outputs: int) -> tuple[float, ...]:
-    """Inverse frequency, softened by a square root where a label has one row in hundreds, mean 1 over the rows."""
-    counts = np.bincount(classes[classes >= 0], minlength=outputs).astype(np.float64)
-    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
-    return tuple((weights / (weights * counts).sum() * counts.sum()).tolist())
-
-
-def known(objective: Objective, targets: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """(N,) rows that have a label of this head."""
-    if objective.type == "class":
-        return np.asarray(targets.astype(np.int64) >= 0)
-    wide = np.isnan(targets.astype(np.float64))
-    return np.asarray(~(wide.any(1) if wide.ndim == 2 else wide))
-
-
-def prior_of(objective: Objective, targets: NDArray[np.generic]) -> Array:
-    """(O,) natural parameters of how often each label occurs, with one row added to each."""
-    if objective.type == "number":
-        return np.zeros(1)
-    if objective.type == "multilabel":
-        rows = targets[known(objective, targets)].astype(np.float64)
-        share = (rows.sum(0) + 0.5) / (len(rows) + 1)
-        return np.asarray(np.log(share) - np.log1p(-share))
-    index = targets.astype(np.int64)
-    counts = np.bincount(index[index >= 0], minlength=objective.outputs) + 1.0
-    return np.asarray(np.log(counts / counts.sum()))
-
-
-def hits(objective: Objective, eta: Array, targets: NDArray[np.generic]) -> Array:
-    """(n,) how right each row is, in [0, 1] or as 1 − squared error in standard deviations; NaN where unknown."""
-    missing = np.isnan(eta[:, 0]) | ~known(objective, targets)
-    if objective.type == "class":
-        right = (np.nan_to_num(eta, nan=-np.inf).argmax(1) == targets.astype(np.int64)).astype(np.float64)
-    elif objective.type == "multilabel":
-        right = ((eta > 0) == (targets.astype(np.float64) > 0.5)).mean(1)
-    else:
-        right = 1 - (eta[:, 0] - targets.astype(np.float64)) ** 2
-    return np.where(missing, np.nan, right)
-
-
-def score(objective: Objective, eta: Array, targets: NDArray[np.generic]) -> float:
-    """Share of right answers, or R²."""
-    found = hits(objective, eta, targets)
-    return float(np.nanmean(found)) if (~np.isnan(found)).any() else float("nan")
+    random = np.random.default_rng([seed, 3])
+    rows = z if len(z) <= PROJECTION_ROWS else z[np.sort(random.choice(len(z), PROJECTION_ROWS, replace=False))]
+    count = min(COMPONENTS, len(rows) - 1, z.shape[1])
+    last = len(rows) - 1
+    variance, vectors = eigh(rows @ rows.T / len(rows), subset_by_index=[last - count + 1, last])
+    deviation = np.sqrt(np.maximum(variance, 1e-12))
+    components = rows.T @ (vectors / (deviation * np.sqrt(len(rows))))
+    scaled = components / np.sqrt(deviation)
+    return np.asarray(scaled / np.sqrt(max(deviation.mean(), 1e-12)), np.float32)
 
 
 def blended(members: Mapping[str, Array], weights: Mapping[str, float]) -> Array:

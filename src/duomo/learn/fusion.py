@@ -4,7 +4,8 @@ F = f_T(T) ⊕ f_I(I) ⊕ f_A(A): the encoders f run once, before; here are the 
 heads. Cross-validation trains one network a fold. They differ only in the rows they may see, so every parameter has a
 leading dimension R, one entry a replica, and all folds train in the same matrix products.
 
-Shapes in this module: R replicas, B rows, K modalities, D_k features of modality k, H hidden units, O outputs of a head.
+Shapes in this module: R replicas, B rows, K modalities, D_k features of modality k, H hidden units, O outputs of a
+head.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ class Gated(_Operator):
         gates = self.gate(h.flatten(2)).view(h.shape)  # (R, B, K, H)
         gates = gates.masked_fill(~present.unsqueeze(-1), -1e4).softmax(2)
         values = torch.stack([value(h[:, :, i]) for i, value in enumerate(self.values)], 2).tanh()
-        return (gates * values).sum(2)
+        return torch.as_tensor((gates * values).sum(2))
 
 
 class LowRank(_Operator):
@@ -279,7 +280,7 @@ class FusionNetwork(nn.Module):
             self.tokens = nn.ParameterList(nn.Parameter(torch.zeros(replicas, 1, d)) for d in shape.dims)
             self.adapters = nn.ModuleList([Linear(replicas, sum(shape.dims), hidden, seeds=seeds)])
             self.norms = nn.ModuleList([Norm(replicas, hidden)])
-            self.operator = nn.Identity()
+            self.operator: nn.Module = nn.Identity()
         else:
             self.tokens = nn.ParameterList(nn.Parameter(torch.zeros(replicas, 1, hidden)) for _ in shape.dims)
             self.adapters = nn.ModuleList(Linear(replicas, d, hidden, seeds=seeds) for d in shape.dims)
@@ -308,9 +309,15 @@ class FusionNetwork(nn.Module):
             fused = noise.dropout(fused, self.shape.dropout)
         return Outputs(
             {name: self.heads[_key(name)](fused) for name in self.shape.outputs},
-            {name: [solo(h[:, :, i]) for i, solo in enumerate(self._solo(name))] for name in self.shape.outputs},
             h,
         )
+
+    def solo_of(self, outputs: Outputs) -> dict[str, list[Tensor]]:
+        """By head what each adapter says alone, (R, B, O): what the balancing losses train."""
+        return {
+            name: [solo(outputs.hidden[:, :, i]) for i, solo in enumerate(self._solo(name))]
+            for name in self.shape.outputs
+        }
 
     def embed(self, z: Sequence[Tensor], present: Tensor, *, noise: Noise | None = None) -> Tensor:
         """h_k = LN(GELU(W_k z_k)), a missing one replaced by its token: (R, B, K, H)."""
@@ -334,20 +341,15 @@ class FusionNetwork(nn.Module):
         h = self.norms[i](functional.gelu(self.adapters[i](x)))
         return h if noise is None else noise.dropout(h, self.shape.dropout)
 
-    def _solo(self, head: str) -> list[nn.Module]:
-        return list(self.solo[_key(head)])  # type: ignore[arg-type]
-
-    def replica(self, index: int) -> FusionNetwork:
-        """One of the replicas as a network of its own, sharing no memory."""
-        alone = FusionNetwork(self.shape, replicas=1, seed=0)
-        alone.load_state_dict({name: value[index : index + 1].clone() for name, value in self.state_dict().items()})
-        return alone
+    def _solo(self, head: str) -> nn.ModuleList:
+        found = self.solo[_key(head)]
+        assert isinstance(found, nn.ModuleList)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     heads: Mapping[str, Tensor]  # (R, B, O)
-    solo: Mapping[str, list[Tensor]]  # from each adapter alone, (R, B, O): what the balancing losses train
     hidden: Tensor  # (R, B, K, H)
 
 

@@ -23,12 +23,14 @@ from safetensors.numpy import load_file, save
 from duomo.errors import InputError, ModelUnavailable
 from duomo.learn import fit as fitting
 from duomo.learn import trust
+from duomo.learn.charts import plots
 from duomo.learn.checkpoint import Stages, write_whole
 from duomo.learn.core import Core, Plan, as_arrays
 from duomo.learn.distributed import World
 from duomo.learn.encoders import Broken, encode, encoders_of
 from duomo.learn.fit import HeadFit, Result
 from duomo.learn.samples import fingerprint, load_samples
+from duomo.learn.targets import score
 from duomo.learn.task import Task, as_dict, load_task, parse_task, to_yaml
 from duomo.learn.train import Progress
 from duomo.models.encoders import Encoders
@@ -105,6 +107,7 @@ class Model:
         labelled, more, apart = (self._read(part) for part in (samples, unlabelled, validation))
         more = [replace(sample, labels={}) for sample in more]
         every = [*labelled, *more, *apart]
+        seen = self._finetune(labelled, folder)
         encoded = encode(every, self.task.modalities, cache=self.cache, progress=encoding, workers=self.workers)
         self.broken = encoded.broken
         labels = {h.name: [sample.labels.get(h.name) for sample in every] for h in self.task.heads}
@@ -114,10 +117,31 @@ class Model:
         identity = self._identity(encoded.features, labels, groups)
         keeps = world is None or world.rank == 0
         stages = Stages(None if folder is None else Path(folder) / RUN / STAGES, identity=identity, writes=keeps)
+        taught = np.array([row for row, sample in enumerate(labelled) if sample.id in seen], np.int64)
         return self.fit_features(
             encoded.features, encoded.views, labels, groups, ids=[sample.id for sample in every],
-            untouched=untouched, stages=stages, world=world, progress=progress,
+            untouched=untouched, taught=taught, stages=stages, world=world, progress=progress,
         )  # fmt: skip
+
+    def _finetune(self, samples: Sequence[Sample], folder: Path | str | None) -> set[str]:
+        """Fine-tune the encoders that the task says. Returns: ids of samples whose labels they have seen."""
+        seen: set[str] = set()
+        for modality, options in self.task.modalities.items():
+            if options.finetune == "none":
+                continue
+            if folder is None:
+                raise InputError("fine-tuning writes a checkpoint; give fit a folder")
+            from duomo.learn.finetune import Settings, finetune
+
+            done = finetune(
+                samples, modality=modality, checkpoint=options.encoder, out=Path(folder) / "encoders" / modality,
+                heads=[head.name for head in self.task.heads if head.type == "class"],
+                settings=Settings(method=options.finetune, seed=self.task.training.seed),
+            )  # fmt: skip
+            seen |= set(done.seen)
+            tuned = replace(options, encoder=done.folder, finetune="none")
+            self.task = replace(self.task, modalities={**self.task.modalities, modality: tuned})
+        return seen
 
     def fit_features(
         self,
@@ -128,6 +152,7 @@ class Model:
         *,
         ids: Sequence[str] | None = None,
         untouched: NDArray[np.int64] | None = None,
+        taught: NDArray[np.int64] | None = None,
         stages: Stages | None = None,
         world: World | None = None,
         progress: Progress | None = None,
@@ -135,7 +160,7 @@ class Model:
         """Learn from features that are there already; see `fit.fit`."""
         result = fitting.fit(
             features, views, labels, groups, self.task,
-            untouched=untouched, stages=stages, world=world, progress=progress,
+            untouched=untouched, taught=taught, stages=stages, world=world, progress=progress,
         )  # fmt: skip
         self.result = result
         heads = {name: _judged(found, features, groups) for name, found in result.heads.items()}
@@ -276,6 +301,8 @@ class Model:
             "comparison": {name: found.comparison.rows for name, found in result.heads.items()},
         }  # fmt: skip
         write_whole(folder / "run.json", json.dumps(facts, ensure_ascii=False, indent=1).encode())
+        if lines:
+            write_whole(folder / "curves.svg", plots(folder / "metrics.jsonl").encode())
 
     @classmethod
     def load(cls, folder: Path | str, *, cache: Path | str | None = None, workers: int = 2) -> Model:
@@ -336,7 +363,10 @@ def _judged(found: HeadFit, features: Features, groups: Sequence[str]) -> HeadIn
     targets = found.targets[found.natural.rows].astype(np.int64)
     inside = targets < found.fusion.labels
     outside = found.beyond[~inside] if (~inside).any() else None
-    return replace(info, out_of_scope_threshold=trust.out_of_scope_threshold(found.beyond[inside], outside, false_alarms=FALSE_ALARMS))
+    return replace(
+        info,
+        out_of_scope_threshold=trust.out_of_scope_threshold(found.beyond[inside], outside, false_alarms=FALSE_ALARMS),
+    )
 
 
 def _info(found: HeadFit) -> HeadInfo:
@@ -366,13 +396,13 @@ def _reached(found: HeadFit) -> dict[str, Any]:
     """Figures of a training, for the manifest: share right, or R²."""
     reached: dict[str, Any] = {
         "measure": "r2" if found.fusion.type == "number" else "accuracy",
-        "out_of_fold": round(fitting.score(found.objective, found.natural.fused, found.targets[found.natural.rows]), 4),
+        "out_of_fold": round(score(found.objective, found.natural.fused, found.targets[found.natural.rows]), 4),
         "rows": len(found.natural.rows),
         "alarms": [str(alarm) for alarm in found.alarms],
     }
     if found.untouched is not None:
         rows = found.untouched.rows
-        reached["untouched"] = round(fitting.score(found.objective, found.untouched.fused, found.targets[rows]), 4)
+        reached["untouched"] = round(score(found.objective, found.untouched.fused, found.targets[rows]), 4)
         reached["untouched_rows"] = len(rows)
     return reached
 

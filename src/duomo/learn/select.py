@@ -129,7 +129,7 @@ def fixed(
     *,
     seed: int,
 ) -> Choice:
-    """The member that the task prescribes, or the best single one if `speaks` is empty, with its gain for the record."""
+    """The member that the task prescribes, or the best single one if `speaks` is empty."""
     each = {name: losses(objective, eta, targets) for name, eta in members.items()}
     mean = {name: float(np.nanmean(loss)) for name, loss in each.items()}
     best = min(singles, key=lambda name: mean[name])
@@ -216,8 +216,8 @@ class Alarm:
     def __str__(self) -> str:
         return (
             f"{self.member}: {self.oof:.1%} out of fold but {self.untouched:.1%} on {self.rows} untouched rows "
-            f"(± {self.error:.1%}). Something it reads has probably seen the labels of the training rows; leave it out, or "
-            "make its features anew from data that does not contain these rows."
+            f"(± {self.error:.1%}). Something it reads has probably seen the labels of the training rows: leave it "
+            "out, or make its features anew from data that does not contain these rows."
         )
 
 

@@ -53,10 +53,10 @@ class Training:
     modality_dropout: float = 0.3  # [0, 1), chance that a sample loses a modality; never all
     label_smoothing: float = 0.0  # [0, 1)
     hidden: int = 128  # width of every modality's adapter
-    epochs: int = 60  # at most; early stopping ends sooner
-    patience: int = 8  # epochs without a better validation loss
+    epochs: int = 25  # at most; early stopping ends sooner
+    patience: int = 5  # epochs without a better validation loss
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     dropout: float = 0.3
     folds: int = 5

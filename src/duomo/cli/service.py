@@ -1,7 +1,4 @@
-"""The command `duomo`. Each command imports what it needs when it runs.
-
-Exit codes: 0 done, 2 bad usage or input, 3 a dependency is unavailable.
-"""
+"""Commands that run the service and ask it: run, ask, retrieve, ingest, workspaces, agents, backups."""
 
 from __future__ import annotations
 
@@ -16,43 +13,17 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from duomo.errors import Conflict, Denied, DuomoError, InputError, NotFound, Unavailable
+from duomo.errors import Conflict, InputError, Unavailable
 
 if TYPE_CHECKING:
+    from duomo.cli import Add
     from duomo.knowledge.ingest import Report
     from duomo.settings import Settings
     from duomo.store.postgres import Database, Workspace
-
-DONE, BAD_INPUT, UNAVAILABLE = 0, 2, 3
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns: the exit code."""
-    given = _parser().parse_args(arguments)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin for work take it from other processes
-    try:
-        return int(given.run(given) or DONE)
-    except (InputError, NotFound, Conflict, Denied) as error:
-        return _refuse(given, error, BAD_INPUT)
-    except Unavailable as error:
-        return _refuse(given, error, UNAVAILABLE)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-
-
-def _refuse(given: argparse.Namespace, error: DuomoError, code: int) -> int:
-    if getattr(given, "json", False):
-        print(json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
-    print(f"duomo {given.command}: {error}", file=sys.stderr)
-    return code
-
 
 # Commands ---------------------------------------------------------------------------------------------------------
 
@@ -208,7 +179,7 @@ def demo(given: argparse.Namespace) -> int:
     with _database(settings) as dsn:
         sign_in = asyncio.run(_demo(settings, dsn))
     print(json.dumps(sign_in.__dict__))
-    return DONE
+    return 0
 
 
 async def _demo(settings: Settings, dsn: str) -> Any:
@@ -522,21 +493,10 @@ def _text(name: str, **values: object) -> str:
     return _TEXTS[name][locale.startswith("zh")].format(**values)
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--home", type=Path, help="where all state lies (default: DUOMO_HOME or ~/.duomo)")
+def add_commands(add: Add, common: argparse.ArgumentParser) -> None:
+    """Tell the parser the commands of this module."""
     inside = argparse.ArgumentParser(add_help=False, parents=[common])
     inside.add_argument("--workspace", default="demo", metavar="NAME", help="default: demo")
-    parser = argparse.ArgumentParser(
-        prog="duomo", description="Customer service that understands what people write, say and photograph."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(function: Callable[[argparse.Namespace], Any], parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        text = (function.__doc__ or "").strip()
-        command = commands.add_parser(function.__name__, help=text, description=text, parents=[parent])
-        command.set_defaults(run=function)
-        return command
 
     command = add(run, common)
     command.add_argument("--port", type=int, help="default: 8080")
@@ -588,7 +548,6 @@ def _parser() -> argparse.ArgumentParser:
     add(upgrade, common)
     for process in (server, worker):
         add(process, argparse.ArgumentParser(add_help=False)).add_argument("rest", nargs=argparse.REMAINDER)
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -596,7 +555,3 @@ def _positive(text: str) -> int:
     if not 1 <= number <= 200:
         raise argparse.ArgumentTypeError(f"{number} passages were asked for, allowed are 1 to 200")
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,5 @@
+import sys
+
+from duomo.cli import main
+
+sys.exit(main())
