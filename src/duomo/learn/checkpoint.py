@@ -6,8 +6,10 @@ what was under way goes on from its last epoch; so a run that was killed ends wi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,11 +41,13 @@ class Stages:
         try:
             with safe_open(self._path(name), framework="numpy") as file:
                 header = json.loads((file.metadata() or {}).get("duomo", "{}"))
-                if header.get("identity") != self.identity:
-                    return None
-                return {key: file.get_tensor(key) for key in file.keys()}, header["facts"]  # noqa: SIM118  # no mapping
-        except (FileNotFoundError, SafetensorError):
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # no mapping
+        except (FileNotFoundError, SafetensorError, ValueError):
             return None
+        if not isinstance(header, dict) or header.get("identity") != self.identity:
+            return None
+        facts = header.get("facts")
+        return (arrays, facts) if header.get("digest") == _digest(name, arrays, facts) else None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """
@@ -53,8 +57,9 @@ class Stages:
         if self.folder is None or not self.writes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        header = {"duomo": json.dumps({"identity": self.identity, "facts": facts}, ensure_ascii=False)}
-        write_whole(self._path(name), save({key: np.ascontiguousarray(value) for key, value in arrays.items()}, header))
+        whole = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+        header = {"identity": self.identity, "facts": facts, "digest": _digest(name, whole, facts)}
+        write_whole(self._path(name), save(whole, {"duomo": json.dumps(header, ensure_ascii=False)}))
 
     def drop(self, name: str) -> None:
         if self.folder is not None and self.writes:
@@ -62,7 +67,18 @@ class Stages:
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{name.replace('/', '-')}.safetensors"
+        # Heads bear any name of 100 characters: what is readable of it stands before a hash that tells names apart.
+        readable = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:80]
+        return self.folder / f"{readable}-{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}.safetensors"
+
+
+def _digest(name: str, arrays: Mapping[str, NDArray[Any]], facts: object) -> str:
+    """Of what a stage says, so that a disk's wrong bit is not taken for a weight."""
+    digest = hashlib.blake2b(json.dumps([name, facts], sort_keys=True).encode(), digest_size=16)
+    for key in sorted(arrays):
+        digest.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape}\n".encode())
+        digest.update(arrays[key].data)
+    return digest.hexdigest()
 
 
 def write_whole(path: Path, data: bytes) -> None:

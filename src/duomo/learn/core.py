@@ -104,7 +104,10 @@ class Plan:
             tuple(data["modalities"]),
             tuple(View(**view) for view in data["views"]),
             dict(data["vocabularies"]),
-            {name: Shape(**{**shape, "dims": tuple(shape["dims"])}) for name, shape in data["networks"].items()},
+            {
+                name: Shape(**{**shape, "dims": tuple(shape["dims"]), "turns": tuple(shape["turns"])})
+                for name, shape in data["networks"].items()
+            },
             {
                 name: Fusion(
                     **{

@@ -26,18 +26,21 @@ from duomo.errors import InputError, MediaError
 from duomo.learn.cache import Cache
 from duomo.learn.task import ModalityOptions
 from duomo.media.text import normalise
-from duomo.models.encoders import Encoded as Vector
 from duomo.models.encoders import (
+    TURN_DIM,
     Encoder,
     Encoders,
     Models,
     checked_vector,
+    context_of,
+    context_view,
     default_views,
     in_order,
     read,
     sparse_rows,
     vector_view,
 )
+from duomo.models.encoders import Encoded as Vector
 from duomo.models.features import Features, Floats, View
 from duomo.models.ngrams import Sparse
 from duomo.types import Sample
@@ -71,6 +74,7 @@ def encode(
     samples: Sequence[Sample],
     modalities: Mapping[str, ModalityOptions] | None = None,
     *,
+    context: int = 0,
     cache: Path | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -80,6 +84,7 @@ def encode(
 
     Args:
         modalities: of the task; empty: whatever the samples hold.
+        context: earlier turns of the conversation that are read, where a sample has any.
         cache: folder of the features made before, by any run; created if absent.
         workers: threads; the networks leave Python's lock, so two are nearly twice as fast as one.
         encoders: those of a trained model, or warm ones; otherwise made from `modalities`.
@@ -88,7 +93,7 @@ def encode(
         ConfigError: the cache, or an encoder of one's own, cannot be used.
         ModelUnavailable: weights are missing.
     """
-    encoders = encoders or encoders_for(modalities or {}, samples, workers=workers)
+    encoders = encoders or encoders_for(modalities or {}, samples, context=context, workers=workers)
     rows = _Rows(encoders, samples)
     with closing(Cache(cache)) if cache is not None else nullcontext() as store:
         if store is not None:
@@ -114,7 +119,9 @@ def encode(
     return rows.encoded()
 
 
-def encoders_for(modalities: Mapping[str, ModalityOptions], samples: Sequence[Sample], *, workers: int = 2) -> Encoders:
+def encoders_for(
+    modalities: Mapping[str, ModalityOptions], samples: Sequence[Sample], *, context: int = 0, workers: int = 2
+) -> Encoders:
     """The encoders of a task: its modalities, or whatever the samples hold.
 
     A checkpoint of one's own takes the place of the pretrained defaults; the views that need no weights stay beside
@@ -140,6 +147,8 @@ def encoders_for(modalities: Mapping[str, ModalityOptions], samples: Sequence[Sa
             views.append(own[-1].view)
             defaults = tuple(view for view in defaults if view.version.isdecimal())  # no weights in it
         views += defaults
+    if context and any(sample.history for sample in samples):
+        views.append(context_view(context))
     return Encoders(views, models=Models(parallel=workers), own=own)
 
 
@@ -233,9 +242,7 @@ class _Rows:
     def _gather(self, modality: str) -> list[_Content]:
         found: dict[bytes, _Content] = {}
         for row, sample in enumerate(self._samples):
-            source: str | Path | None = getattr(sample, modality)
-            if isinstance(source, str):
-                source = normalise(source) or None
+            source = self._source(sample, modality)
             if source is None:
                 continue
             try:
@@ -247,6 +254,12 @@ class _Rows:
             views = list(self._encoders.of(modality))
             found.setdefault(key, _Content(modality, key, source, views)).rows.append(row)
         return list(found.values())
+
+    def _source(self, sample: Sample, modality: str) -> str | Path | None:
+        if modality == "context":
+            return context_of(sample, self._encoders.of(modality)[0].dim // TURN_DIM)
+        source: str | Path | None = getattr(sample, modality)
+        return normalise(source) or None if isinstance(source, str) else source
 
     def put(self, content: _Content, view: View, vector: Vector) -> None:
         for row in content.rows:
@@ -267,7 +280,9 @@ class _Rows:
                 else:
                     self._dense[view.name][row] = 0.0
         for row in content.rows:
-            path = None if content.modality == "text" else str(getattr(self._samples[row], content.modality))
+            path = (
+                None if content.modality in ("text", "context") else str(getattr(self._samples[row], content.modality))
+            )
             self._broken.append((row, Broken(self._samples[row].id, content.modality, path, str(error))))
 
     def encoded(self) -> Encoded:

@@ -97,11 +97,11 @@ def discover(
 
 def duplicates(samples: Sequence[Sample], *, threshold: float, cache: Path | None = None) -> list[dict[str, Any]]:
     """Pairs of samples whose text, picture, sound or vector is nearly the same, the nearest first."""
-    features = encode(samples, cache=cache).features
-    rows = []
+    encoded = encode(samples, cache=cache)
+    features, rows = encoded.features, []
     for k, modality in enumerate(features.modalities):
         here = np.flatnonzero(features.present[:, k])
-        views = [view for name, view in features.dense.items() if name == modality or name.startswith(f"{modality}.")]
+        views = [features.dense[view.name] for view in encoded.views if view.modality == modality and not view.sparse]
         if len(here) < 2 or not views:
             continue
         points = discovering.side_by_side(*(view[here] for view in views))

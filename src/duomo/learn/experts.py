@@ -237,7 +237,9 @@ def _each_label(
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(x[rows], truth, sample_weight=sees[rows])
+            positive = 1.0 if objective.class_weights is None else objective.class_weights[label]
+            model = LogisticRegression(C=strength, max_iter=ITERATIONS)
+            model.fit(x[rows], truth, sample_weight=sees[rows] * np.where(truth, positive, 1.0))
         weights[:, label], bias[label] = model.coef_[0], model.intercept_[0]
     return weights, bias
 

@@ -32,6 +32,7 @@ from duomo.learn.objectives import Objective
 from duomo.learn.targets import Prepared, hits, known, prepare, prior_of, score
 from duomo.learn.task import Head, Task
 from duomo.learn.train import Data, Progress, align, outputs_of, train, view_replica
+from duomo.models.encoders import TURN_DIM
 from duomo.models.features import Features, Floats, SparseRows, View
 from duomo.types import Label
 
@@ -41,7 +42,7 @@ Rows = NDArray[np.int64]
 UNTOUCHED = 0.1  # share of the labelled rows kept apart for the leak alarm
 UNTOUCHED_FROM = 300  # labelled rows; fewer are all needed
 LARGE = 5000  # rows from which three folds do
-SUBSETS_OF = 6  # modalities of which every subset is a pattern; of more, only those that matter
+SUBSETS_OF = 4  # modalities of which every subset is a pattern; of more, only those that matter
 SELECTION_ROWS = 6000  # rows that choose between members
 WIDE = 256  # features of a modality up to which networks read them all; of more, their principal components
 COMPONENTS = 256  # of them kept
@@ -274,12 +275,15 @@ class _Learner:
                     self._tf_idf(view, rows)
                     continue
                 x = self.features.dense[view.name]
-                mean, scale = standardisation(x[rows], self.present[rows, k])
+                if modality == "context":  # zeros say that there was no turn, and have to stay zeros
+                    mean, scale = np.zeros(view.dim, np.float32), np.full(view.dim, TURN_DIM**0.5, np.float32)
+                else:
+                    mean, scale = standardisation(x[rows], self.present[rows, k])
                 self.statistics[view.name] = (mean, scale)
                 parts.append((x - mean) * scale * self.present[:, k : k + 1])
             joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
             self.z.append(np.ascontiguousarray(joined, np.float32))
-            if joined.shape[1] > WIDE:
+            if joined.shape[1] > WIDE and modality != "context":
                 self.projections[modality] = projection(
                     joined[rows][self.present[rows, k]], seed=self.task.training.seed
                 )
@@ -343,17 +347,24 @@ class _Learner:
         objectives = [head.objective for head in self.heads]
         outputs = {o.name: o.outputs for o in objectives}
         targets = {o.name: self._target(o) for o in objectives}
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         sees = torch.from_numpy(self.sees)
         for name, (kind, operator, ks) in wanted.items():
             shape = Shape(
-                kind, operator, tuple(self.narrow[k].shape[1] for k in ks), outputs, training.hidden, training.dropout
+                kind,
+                operator,
+                tuple(self.narrow[k].shape[1] for k in ks),
+                outputs,
+                training.hidden,
+                training.dropout,
+                tuple(self.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
             )
             here = self.here[:, ks]
             data = Data(
-                [self.narrow[k] for k in ks],
-                here,
-                targets,
-                sees * here.any(1),
+                [self.narrow[k].to(device) for k in ks],
+                here.to(device),
+                {head: target.to(device) for head, target in targets.items()},
+                (sees * here.any(1)).to(device),
                 [fold[self.present[fold][:, ks].any(1)] for fold in self.split.held],
                 self.unlabelled[self.present[self.unlabelled][:, ks].any(1)],
             )
@@ -368,7 +379,7 @@ class _Learner:
                     label, shape, data, objectives, training, stages=self.stages, world=self.world,
                     semi_supervised=semi, start=first, progress=self.progress,
                 )  # fmt: skip
-                self.networks[label], self.history[label] = trained.network, trained.history
+                self.networks[label], self.history[label] = trained.network.to("cpu"), trained.history
 
     def _target(self, objective: Objective) -> torch.Tensor:
         mine = self.pseudo[objective.name]
@@ -652,7 +663,7 @@ class _Learner:
         networks = [name for name in members if name != "late" and name not in singles]
         fusion = self.task.fusion
         if fusion in ("early", "intermediate") and networks:
-            speaks = networks[-1]
+            speaks = min(networks, key=lambda name: select.mean_loss(objective, members[name], targets))
         elif fusion == "late" or not singles or len(targets) < select.FEWEST:
             speaks = "late" if len(singles) != 1 else singles[0]
         elif fusion == "unimodal":

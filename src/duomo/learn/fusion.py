@@ -40,6 +40,7 @@ class Shape:
     outputs: Mapping[str, int]  # O of each head
     hidden: int
     dropout: float
+    turns: tuple[int, ...] = ()  # of each modality that is a sequence of turns, else 0; empty: none is
 
 
 class Noise:
@@ -102,6 +103,27 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tenso
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])  # (R, B, Q, T)
     scores = scores.masked_fill(~allowed.unsqueeze(-2), -1e4)
     return scores.softmax(-1) @ value
+
+
+class Turns(nn.Module):
+    """Earlier turns of a conversation as one vector: attention with a learned query and a preference by distance.
+
+    (R, B, T·E), turns that do not exist are zeros, -> (R, B, E).
+    """
+
+    def __init__(self, replicas: int, turns: int, dim: int, *, seeds: torch.Generator) -> None:
+        super().__init__()
+        self.turns = turns
+        self.query = Linear(replicas, dim, 1, seeds=seeds)
+        self.distance = nn.Parameter(torch.zeros(replicas, 1, turns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (len(self.distance), x.shape[-2], self.turns, x.shape[-1] // self.turns)
+        rows = x.expand(shape[0], -1, -1).reshape(shape)  # (R, B, T, E)
+        there = rows.abs().sum(-1) > 0  # (R, B, T)
+        scores = self.query(rows.flatten(1, 2)).reshape(shape[:3]) + self.distance
+        weights = scores.masked_fill(~there, -1e4).softmax(-1)
+        return torch.as_tensor((weights.unsqueeze(-1) * rows).sum(2))
 
 
 class Operators:
@@ -283,7 +305,13 @@ class FusionNetwork(nn.Module):
             self.operator: nn.Module = nn.Identity()
         else:
             self.tokens = nn.ParameterList(nn.Parameter(torch.zeros(replicas, 1, hidden)) for _ in shape.dims)
-            self.adapters = nn.ModuleList(Linear(replicas, d, hidden, seeds=seeds) for d in shape.dims)
+            turns = shape.turns or (0,) * k
+            widths = [d // t if t else d for d, t in zip(shape.dims, turns, strict=True)]
+            self.pools = nn.ModuleList(
+                Turns(replicas, t, width, seeds=seeds) if t else nn.Identity()
+                for t, width in zip(turns, widths, strict=True)
+            )
+            self.adapters = nn.ModuleList(Linear(replicas, width, hidden, seeds=seeds) for width in widths)
             self.norms = nn.ModuleList(Norm(replicas, hidden) for _ in shape.dims)
             self.operator = Operators.make(shape.operator, replicas, k, hidden, seeds)
         self.heads = nn.ModuleDict(
@@ -338,6 +366,8 @@ class FusionNetwork(nn.Module):
     def _adapt(self, i: int, x: Tensor, noise: Noise | None) -> Tensor:
         if noise is not None:
             x = noise.dropout(x, self.shape.dropout / 2)
+        if self.shape.kind == "intermediate":
+            x = self.pools[i](x)
         h = self.norms[i](functional.gelu(self.adapters[i](x)))
         return h if noise is None else noise.dropout(h, self.shape.dropout)
 

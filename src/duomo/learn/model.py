@@ -108,7 +108,14 @@ class Model:
         more = [replace(sample, labels={}) for sample in more]
         every = [*labelled, *more, *apart]
         seen = self._finetune(labelled, folder)
-        encoded = encode(every, self.task.modalities, cache=self.cache, progress=encoding, workers=self.workers)
+        encoded = encode(
+            every,
+            self.task.modalities,
+            context=self.task.context,
+            cache=self.cache,
+            progress=encoding,
+            workers=self.workers,
+        )
         self.broken = encoded.broken
         labels = {h.name: [sample.labels.get(h.name) for sample in every] for h in self.task.heads}
         groups = [sample.group if sample.group is not None else f"\0{row}" for row, sample in enumerate(every)]

@@ -39,7 +39,9 @@ class Objective:
         if self.type == "number":
             return (~targets.isnan()).float()
         known = (targets >= 0).float()
-        return known if self.class_weights is None else known * torch.tensor(self.class_weights)[targets.clamp(min=0)]
+        return (
+            known if self.class_weights is None else known * known.new_tensor(self.class_weights)[targets.clamp(min=0)]
+        )
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each row, zero where it has no label.

@@ -68,15 +68,19 @@ def late_weights(objective: Objective, eta: Array, targets: NDArray[np.generic],
     usable = usable[:: max(1, len(usable) // LATE_ROWS)]
     rows, truth = eta[usable], targets[usable]
 
+    numbers = objective.type == "number"
+
     def loss(weights: Array) -> float:
-        return float(np.mean(losses(objective, late(objective, rows, weights, prior), truth))) + 1e-3 * float(
-            (weights**2).mean()
+        # a mean of numbers does not change with the size of the weights, which the penalty would then shrink to nothing
+        held = weights / max(float(weights.sum()), 1e-12) if numbers else weights
+        return float(np.mean(losses(objective, late(objective, rows, held, prior), truth))) + 1e-3 * float(
+            (held**2).mean()
         )
 
-    found = minimize(
-        loss, np.full(k, 1.0 / k if objective.type == "number" else 0.8), bounds=[(0.0, 3.0)] * k, method="L-BFGS-B"
-    )
+    found = minimize(loss, np.full(k, 1.0 / k if numbers else 0.8), bounds=[(0.0, 3.0)] * k, method="L-BFGS-B")
     weights = np.asarray(found.x)
+    if numbers:
+        weights = weights / max(float(weights.max()), 1e-12)
     unused = np.isnan(eta[..., 0]).all(0)
     weights[unused] = 1.0
     return np.asarray(np.maximum(weights, 1e-3))  # alone, a modality has to speak

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from duomo.errors import InputError
 from duomo.learn.objectives import Objective
+from duomo.learn.samples import as_label
 from duomo.learn.task import Head, Task
 from duomo.types import Label
 
@@ -37,8 +38,9 @@ class Prepared:
 def prepare(head: Head, values: Sequence[Label | None], task: Task) -> Prepared:
     """
     Raises:
-        InputError: no labels, one label only, a label that the task does not list.
+        InputError: no labels, one label only, a label that the task does not list or that no such head can have.
     """
+    values = [as_label(value, head) for value in values]
     if head.type == "number":
         return _prepare_number(head, values)
     found = {
@@ -51,13 +53,9 @@ def prepare(head: Head, values: Sequence[Label | None], task: Task) -> Prepared:
         raise InputError(f'head {head.name}: no sample has a label. Give labels as {{"labels": {{"{head.name}": …}}}}.')
     labels = head.labels or tuple(sorted(found - {head.out_of_scope}))
     labels = tuple(label for label in labels if label != head.out_of_scope)
-    strange = sorted(str(label) for label in found - set(labels) - {head.out_of_scope})
-    if strange:
-        raise InputError(
-            f"head {head.name}: {', '.join(strange[:5])} not among the labels of task.yaml: {', '.join(labels[:20])}"
-        )
     if head.type == "class" and len(labels) < 2:
-        raise InputError(f"head {head.name}: all labelled samples say {labels[0]!r}; two labels at least are needed.")
+        said = ", ".join(sorted(found))
+        raise InputError(f"head {head.name}: all labelled samples say {said!r}; two labels at least are needed.")
     index = {label: i for i, label in enumerate(labels)}
     if head.type == "multilabel":
         targets = np.full((len(values), len(labels)), np.nan, np.float32)
@@ -66,7 +64,8 @@ def prepare(head: Head, values: Sequence[Label | None], task: Task) -> Prepared:
                 targets[row] = 0
                 for label in value if isinstance(value, tuple) else (str(value),):
                     targets[row, index[label]] = 1
-        objective = Objective(head.name, "multilabel", len(labels), head.weight)
+        weights = _positive_weights(targets) if head.class_weights == "balanced" else None
+        objective = Objective(head.name, "multilabel", len(labels), head.weight, class_weights=weights)
         return Prepared(head, labels, objective, targets)
     extra = head.out_of_scope in found
     if head.out_of_scope is not None:
@@ -90,10 +89,17 @@ def _prepare_number(head: Head, values: Sequence[Label | None]) -> Prepared:
 
 
 def _class_weights(classes: Rows, outputs: int) -> tuple[float, ...]:
-    """Inverse frequency, softened by a square root where a label has one row in hundreds, mean 1 over the rows."""
+    """Inverse frequency, mean 1 over the rows."""
     counts = np.bincount(classes[classes >= 0], minlength=outputs).astype(np.float64)
     weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
     return tuple((weights / (weights * counts).sum() * counts.sum()).tolist())
+
+
+def _positive_weights(targets: NDArray[np.float32]) -> tuple[float, ...]:
+    """Rows without a label for each row with it, at most a hundred: both count the same."""
+    rows = targets[~np.isnan(targets).any(1)].astype(np.float64)
+    carry = rows.sum(0)
+    return tuple(np.clip((len(rows) - carry) / np.maximum(carry, 1), 0.01, 100).tolist())
 
 
 def known(objective: Objective, targets: NDArray[np.generic]) -> NDArray[np.bool_]:

@@ -478,7 +478,7 @@ def align(
     Returns:
         A network of one replica, to start supervised training from.
     """
-    network = FusionNetwork(shape, replicas=1, seed=options.seed)
+    network = FusionNetwork(shape, replicas=1, seed=options.seed).to(data.present.device)
     done = stages.load(name)
     if done is not None:
         network.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in done[0].items()})
@@ -503,7 +503,7 @@ def align(
             total += float(loss.detach()) * len(index)
         if progress is not None:
             progress({"stage": name, "epoch": epoch + 1, "train_loss": round(total / len(rows), 6)})
-    stages.save(name, {key: value.numpy() for key, value in network.state_dict().items()}, {})
+    stages.save(name, {key: value.cpu().numpy() for key, value in network.state_dict().items()}, {})
     return network
 
 

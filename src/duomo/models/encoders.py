@@ -233,6 +233,33 @@ def vector_view(name: str, dim: int) -> View:
     return View(f"features.{name}", f"features.{name}", dim, "given", "1")
 
 
+TURN_DIM = MultilingualE5.dim  # of one turn in `context.e5`
+BETWEEN_TURNS = "\x1e"  # no text holds it: normalising removes control characters
+
+
+def context_view(turns: int) -> View:
+    """The view of a conversation's earlier turns: `turns` vectors in a row, the latest last, zeros where it began."""
+    return _view("context.e5", TURN_DIM * turns, MultilingualE5.name, 1, "e5-small-encoder", "e5-small-q4")
+
+
+def context_of(sample: Sample, turns: int) -> str | None:
+    """The last turns before the sample as one value; None where the conversation begins with it."""
+    said = [said for turn in sample.history if (said := text.normalise(turn))]
+    return BETWEEN_TURNS.join(said[-turns:]) or None
+
+
+def _turns(models: Models, turns: int) -> Callable[[str], Encoded]:
+    model = models.e5()
+
+    def encode(value: str) -> Floats:
+        vectors = model.encode(value.split(BETWEEN_TURNS), kind="query")
+        rows = np.zeros((turns, TURN_DIM), dtype=np.float32)
+        rows[turns - len(vectors) :] = vectors
+        return rows.reshape(-1)
+
+    return encode
+
+
 def in_order(modalities: Iterable[str]) -> tuple[str, ...]:
     """Each once, in the order all features keep."""
     given = set(modalities)
@@ -290,6 +317,7 @@ class Encoders:
         """
         own = tuple(own)
         here = [recipe.view for recipe in RECIPES.values()] + [encoder.view for encoder in own]
+        here += [context_view(view.dim // TURN_DIM) for view in views if view.modality == "context"]
         for view in views:
             if view not in here and view.encoder != "given":
                 raise ConfigError(_unlike(view, [other for other in here if other.name == view.name]))
@@ -303,9 +331,10 @@ class Encoders:
         with self._lock:
             if view.name not in self._loaded:
                 recipe = RECIPES.get(f"{view.encoder}/{view.name}")
-                self._loaded[view.name] = (
-                    Plain(view, recipe.load(self.models)) if recipe is not None else Plain(view, _as_given)
-                )
+                if view.modality == "context":
+                    self._loaded[view.name] = Plain(view, _turns(self.models, view.dim // TURN_DIM))
+                else:
+                    self._loaded[view.name] = Plain(view, _as_given if recipe is None else recipe.load(self.models))
             return self._loaded[view.name]
 
     def of(self, modality: str) -> tuple[View, ...]:
@@ -336,6 +365,8 @@ class Encoders:
         """What the sample holds of one modality, as `encode` takes it; None where it is missing."""
         if modality == "text":
             return text.normalise(sample.text or "") or None
+        if modality == "context":
+            return context_of(sample, self.of(modality)[0].dim // TURN_DIM)
         if modality.startswith("features."):
             vector = sample.features.get(modality.removeprefix("features."))
             return None if vector is None else checked_vector(sample, self.of(modality)[0], vector)
