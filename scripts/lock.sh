@@ -6,5 +6,9 @@ lock() {
     uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --override requirements/overrides.in \
         --custom-compile-command scripts/lock.sh "$@"
 }
-lock pyproject.toml requirements/build.in -o requirements/core.lock
-lock pyproject.toml requirements/build.in --extra dev -o requirements/dev.lock -c requirements/core.lock
+core="pyproject.toml requirements/build.in"
+learn="$core requirements/torch-needs.in --extra train"
+lock $core -o requirements/core.lock
+lock $learn -c requirements/core.lock -o requirements/train.lock
+lock $learn --extra finetune -c requirements/train.lock -o requirements/finetune.lock
+lock $learn --extra finetune --extra dev -c requirements/finetune.lock -o requirements/dev.lock

@@ -5,10 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("core.lock", "train.lock", "finetune.lock", "dev.lock")
+TRAINING = {"torch", "sklearn", "scipy", "onnx", "onnxscript", "pyarrow", "safetensors", "yaml", "threadpoolctl",
+            "transformers", "peft", "tensorflow"}  # fmt: skip
 LOADABLE = {".onnx", ".json", ".txt", ".safetensors"}  # formats that hold data, never code
 
 
@@ -21,12 +31,65 @@ def sbom() -> object:
     return module.build()
 
 
-def test_every_locked_package_carries_a_hash() -> None:
-    for name in ("core.lock", "dev.lock"):
-        entries = re.split(r"\n(?=\S)", (ROOT / "requirements" / name).read_text())
-        packages = [entry for entry in entries if "==" in entry]
-        assert packages
-        assert [entry.split("==")[0] for entry in packages if "--hash=sha256:" not in entry] == []
+def locked(name: str) -> dict[str, str]:
+    """Entries of a lock by package and version."""
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements" / name).read_text())
+    return {entry.split(" ")[0]: entry for entry in entries if "==" in entry}
+
+
+def extra(name: str) -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {re.split("[<>=]", requirement)[0] for requirement in project["optional-dependencies"][name]}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_carries_a_hash(name: str) -> None:
+    packages = locked(name)
+    assert packages
+    assert [package for package, entry in packages.items() if "--hash=sha256:" not in entry] == []
+
+
+def test_each_lock_holds_the_one_before_and_torch_is_installed_from_none() -> None:
+    for smaller, larger in pairwise(LOCKS):
+        assert locked(smaller).items() <= locked(larger).items(), larger
+    for name in LOCKS[1:]:
+        assert "; sys_platform == 'none'" in locked(name)["torch==2.13.0"], name
+    torch = re.findall("^torch.*$", (ROOT / "requirements" / "torch.in").read_text(), re.MULTILINE)
+    assert torch == ["torch==2.13.0"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert torch[0] in project["optional-dependencies"]["train"]
+
+
+def test_the_core_holds_no_package_of_training() -> None:
+    core = {package.split("==")[0] for package in locked("core.lock")}
+    shared = {"pyyaml"}  # faster-whisper asks for it as well
+    assert (extra("train") | extra("finetune") | extra("tensorflow")) & core <= shared
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["train", "task.yaml", "samples.jsonl", "--out", "model"], 3),
+        (["check", "samples.jsonl"], 3),
+        (["predict", "model", "samples.jsonl"], 3),
+    ],
+)
+def test_without_the_extra_commands_parse_and_training_says_what_to_install(
+    arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    # PYTHONPATH's folder comes before the installed packages, and each of its modules is "not installed"
+    for name in TRAINING:
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError(name={name!r})\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "duomo.cli", *arguments],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert found.returncode == code, found.stderr
+    if code:
+        assert "python3 bootstrap.py train" in found.stderr
+        assert "Traceback" not in found.stderr
 
 
 def test_the_bill_of_materials_is_that_of_this_version() -> None:
