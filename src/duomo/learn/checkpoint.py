@@ -46,7 +46,7 @@ class Stages:
             return None
         if not isinstance(header, dict) or header.get("identity") != self.identity:
             return None
-        facts = header.get("facts")
+        facts: dict[str, Any] = header.get("facts", {})
         return (arrays, facts) if header.get("digest") == _digest(name, arrays, facts) else None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:

@@ -281,7 +281,7 @@ class Core(nn.Module):
         for k in range(len(self.modalities)):
             eta, energy = self._alone(head, fusion, k, inputs, z, x, networks)
             alone.append(torch.where(present[:, k : k + 1], eta, 0.0))
-            energies.append(energy)
+            energies.append(torch.where(present[:, k], energy, 0.0))
         single = torch.stack(alone, 1)  # (B, K, O), zeros where missing
         members = [self._late(head, fusion, single, present, prior)]
         members += [natural(fusion.type, out[head][0]) for name, out in networks.items() if not name.startswith("mlp/")]

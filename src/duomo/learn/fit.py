@@ -27,7 +27,7 @@ from duomo.learn.checkpoint import Stages
 from duomo.learn.core import Core, Fusion, Plan, standardisation
 from duomo.learn.distributed import World
 from duomo.learn.experts import Fitted
-from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Shape
+from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Shape, check_operator
 from duomo.learn.objectives import Objective
 from duomo.learn.targets import Prepared, hits, known, prepare, prior_of, score
 from duomo.learn.task import Head, Task
@@ -179,7 +179,9 @@ class _Learner:
         self.heads = [prepare(head, labels[head.name], task) for head in task.heads]
         self.labelled = np.flatnonzero(np.any([known(h.objective, h.targets) for h in self.heads], axis=0))
         self.unlabelled = np.setdiff1d(np.flatnonzero(self.present.any(1)), self.labelled)
+        self._check()
         self.split = self._split(untouched, taught)
+        self._check_folds()
         self.vocabulary: dict[str, Rows] = {}
         self._standardise()
         self.pseudo: dict[str, list[NDArray[np.generic]]] = {
@@ -188,6 +190,37 @@ class _Learner:
         self.sees = self.split.sees.copy()
         self.networks: dict[str, FusionNetwork] = {}
         self.history: dict[str, list[dict[str, Any]]] = {}
+
+    def _check(self) -> None:
+        """
+        Raises:
+            ConfigError: the operator does not take that many modalities.
+            InputError: a feature that is there is not a finite number.
+        """
+        if self.task.fusion == "intermediate":
+            check_operator(self.task.operator, len(self.modalities))
+        for view in self.views:
+            here = np.flatnonzero(self.present[:, self.modalities.index(view.modality)])
+            if view.sparse:
+                entries = self.features.sparse[view.name].take(here)
+                row = np.repeat(np.arange(len(here)), np.diff(entries.starts))
+                bad = len(np.unique(row[~np.isfinite(entries.values)]))
+            else:
+                bad = int((~np.isfinite(self.features.dense[view.name][here]).all(1)).sum())
+            if bad:
+                raise InputError(
+                    f"{view.name} holds NaN or infinity in {bad} of {len(here)} samples. Leave those vectors out: a "
+                    "missing modality is fine, an unknown number is not."
+                )
+
+    def _check_folds(self) -> None:
+        inside = np.concatenate(self.split.folds)
+        for head in self.heads:
+            if not known(head.objective, head.targets)[inside].any():
+                raise InputError(
+                    f"head {head.name}: no sample to learn from has a label; those that have one are kept apart to "
+                    "compare with. Give labels to more samples."
+                )
 
     # --- rows
 
@@ -252,7 +285,8 @@ class _Learner:
                 found = head.targets[rows].astype(np.int64)
                 counts = np.bincount(found + 1)
                 rare = counts[found + 1] < self.task.training.folds
-                return np.where(rare, -1, found)
+                few = 0 < rare.sum() < self.task.training.folds
+                return np.where(rare, counts.argmax() - 1 if few else -1, found)
         return None
 
     # --- inputs
@@ -280,7 +314,10 @@ class _Learner:
                 else:
                     mean, scale = standardisation(x[rows], self.present[rows, k])
                 self.statistics[view.name] = (mean, scale)
-                parts.append((x - mean) * scale * self.present[:, k : k + 1])
+                here = self.present[:, k]
+                part = np.zeros(x.shape, np.float32)
+                part[here] = (x[here] - mean) * scale
+                parts.append(part)
             joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
             self.z.append(np.ascontiguousarray(joined, np.float32))
             if joined.shape[1] > WIDE and modality != "context":
@@ -293,6 +330,7 @@ class _Learner:
 
     def _tf_idf(self, view: View, rows: Rows) -> None:
         sparse = self.features.sparse[view.name]
+        rows = rows[self.present[rows, self.modalities.index(view.modality)]]
         inside = sparse.take(rows)
         columns, counts = np.unique(inside.columns, return_counts=True)
         kept = np.flatnonzero(counts >= 2)
@@ -398,7 +436,7 @@ class _Learner:
         if fusion == "early" or (fusion == "auto" and len(dense) > 1):
             found["early"] = ("early", operator, dense)
         if fusion == "intermediate" or (fusion == "auto" and len(dense) > 1):
-            if fusion == "auto" and operator == "tensor" and len(dense) > TENSOR_MOST:
+            if fusion == "auto" and operator == "tensor" and len(self.modalities) > TENSOR_MOST:
                 operator = "low_rank"
             found["intermediate"] = ("intermediate", operator, dense)
         whole = list(range(len(self.modalities)))
@@ -418,11 +456,12 @@ class _Learner:
         """
         for number, share in enumerate(PSEUDO_SHARES):
             fitted = self._experts(f"/round{number}")
+            self.sees[:, self.unlabelled] = 0
             for objective, targets in ((head.objective, head.targets) for head in self.heads):
                 if objective.type != "class":
                     continue
                 within, weights, prior = self._late_parts(objective, targets, fitted[objective.name], networks=False)
-                for replica in range(len(self.sees)):
+                for replica in range(len(self.split.sees)):
                     eta = self._single(
                         objective, fitted[objective.name], within, self.unlabelled, replica, networks=False
                     )
@@ -432,7 +471,6 @@ class _Learner:
                     mine[rows] = pseudo
                     self.pseudo[objective.name] = [*self.pseudo[objective.name]]
                     self.pseudo[objective.name][replica] = mine
-                    self.sees[replica, self.unlabelled] = 0
                     self.sees[replica, rows] = PSEUDO_WEIGHT
 
     # --- fusion
@@ -505,7 +543,9 @@ class _Learner:
         eta = self._held_out(
             lambda at, replica: self._single(objective, fitted, within, at, replica, networks=networks), rows
         )
-        return within, select.late_weights(objective, eta, targets[rows], prior), prior
+        weights = select.late_weights(objective, eta, targets[rows], prior)
+        # One without any member, such as text whose n-grams all occur once, says nothing.
+        return within, np.where([bool(within[m]) for m in self.modalities], weights, 0.0), prior
 
     def _single(
         self,
@@ -664,10 +704,10 @@ class _Learner:
         fusion = self.task.fusion
         if fusion in ("early", "intermediate") and networks:
             speaks = min(networks, key=lambda name: select.mean_loss(objective, members[name], targets))
+        elif fusion == "unimodal" and singles:
+            speaks = ""
         elif fusion == "late" or not singles or len(targets) < select.FEWEST:
             speaks = "late" if len(singles) != 1 else singles[0]
-        elif fusion == "unimodal":
-            speaks = ""
         else:
             return select.choose(
                 objective, members, singles, targets, groups, allowed=list(members), seed=self.task.training.seed
@@ -778,6 +818,8 @@ def projection(z: Floats, *, seed: int) -> Floats:
     random = np.random.default_rng([seed, 3])
     rows = z if len(z) <= PROJECTION_ROWS else z[np.sort(random.choice(len(z), PROJECTION_ROWS, replace=False))]
     count = min(COMPONENTS, len(rows) - 1, z.shape[1])
+    if count < 1:
+        return np.zeros((z.shape[1], 1), np.float32)
     last = len(rows) - 1
     variance, vectors = eigh(rows @ rows.T / len(rows), subset_by_index=[last - count + 1, last])
     deviation = np.sqrt(np.maximum(variance, 1e-12))

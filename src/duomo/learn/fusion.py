@@ -126,6 +126,18 @@ class Turns(nn.Module):
         return torch.as_tensor((weights.unsqueeze(-1) * rows).sum(2))
 
 
+def check_operator(name: Operator, k: int) -> None:
+    """
+    Raises:
+        ConfigError: the full tensor with more than three modalities.
+    """
+    if name == "tensor" and k > TENSOR_MOST:
+        raise ConfigError(
+            f"operator tensor takes at most {TENSOR_MOST} modalities, here are {k}: the outer product would have "
+            f"{(TENSOR_DIM + 1) ** k} entries. Use low_rank, its factorised form."
+        )
+
+
 class Operators:
     """Factory of the operator ⊕ by its name in `task.yaml`."""
 
@@ -135,11 +147,7 @@ class Operators:
         Raises:
             ConfigError: the full tensor with more than three modalities.
         """
-        if name == "tensor" and k > TENSOR_MOST:
-            raise ConfigError(
-                f"operator tensor takes at most {TENSOR_MOST} modalities, here are {k}: the outer product would have "
-                f"{(TENSOR_DIM + 1) ** k} entries. Use low_rank, its factorised form."
-            )
+        check_operator(name, k)
         kinds: dict[str, type[_Operator]] = {
             "concat": Concat, "sum": Sum, "gated": Gated, "low_rank": LowRank, "tensor": OuterProduct,
             "cross_attention": CrossAttention, "bottleneck": Bottleneck,

@@ -193,7 +193,9 @@ class Model:
         for name in sorted(features.dense):
             digest.update(np.ascontiguousarray(features.dense[name]).data)
         for name in sorted(features.sparse):
-            digest.update(features.sparse[name].columns.tobytes())
+            rows = features.sparse[name]
+            for part in (rows.starts, rows.columns, rows.values):
+                digest.update(part.tobytes())
         return digest.hexdigest()
 
     # --- use
@@ -319,6 +321,8 @@ class Model:
         """
         folder = Path(folder)
         manifest = Manifest.read(folder / MANIFEST)
+        if unchecked := {WEIGHTS, PLAN, TASK} - set(manifest.files):
+            raise ModelUnavailable(f"{folder / MANIFEST} has no hash for {', '.join(sorted(unchecked))}. Train again.")
         manifest.check(folder)
         model = cls(load_task(folder / TASK), cache=cache, workers=workers)
         try:
@@ -333,7 +337,7 @@ class Model:
         core.vocabularies = {name[11:]: value for name, value in arrays.items() if name.startswith("vocabulary/")}
         model._understanding = Understanding(core, manifest.heads, manifest.modalities, manifest.views, manifest)
         model._metrics, model._data = dict(manifest.metrics), dict(manifest.data)
-        if (folder / OOF).exists():
+        if OOF in manifest.files:
             with np.load(folder / OOF, allow_pickle=False) as kept:
                 model._oof = dict(kept)
         return model

@@ -30,7 +30,7 @@ class Objective:
     weight: float = 1.0
     huber: bool = False
     label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None  # (C,), mean 1 over the training rows
+    class_weights: tuple[float, ...] | None = None  # (C,) of rows by class, mean 1; multilabel: of rows with the label
 
     def counted(self, targets: Tensor) -> Tensor:
         """Weight of each row by its target alone: 0 without a label, else 1 or the weight of its class; (…, B)."""
@@ -55,7 +55,10 @@ class Objective:
         weight = self.counted(targets)
         if self.type == "multilabel":
             targets = targets.expand(len(outputs), -1, -1).nan_to_num()
-            loss = functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(-1)
+            positive = None if self.class_weights is None else outputs.new_tensor(self.class_weights)
+            loss = functional.binary_cross_entropy_with_logits(
+                outputs, targets, reduction="none", pos_weight=positive
+            ).mean(-1)
         elif self.type == "number":
             difference = functional.huber_loss if self.huber else functional.mse_loss
             loss = difference(outputs[..., 0], targets.expand(len(outputs), -1).nan_to_num(), reduction="none")
@@ -167,10 +170,10 @@ class Thresholds:
         self.sure = torch.full((replicas,), 1.0 / labels)
         self.classes = torch.full((replicas, labels), 1.0 / labels)
 
-    def update(self, probabilities: Tensor) -> None:
-        """(R, B, C) of the weak view, the whole batch."""
-        self.sure = self.MOMENTUM * self.sure + (1 - self.MOMENTUM) * probabilities.amax(-1).mean(1)
-        self.classes = self.MOMENTUM * self.classes + (1 - self.MOMENTUM) * probabilities.mean(1)
+    def update(self, sure: Tensor, classes: Tensor) -> None:
+        """Take (R,) how sure the weak view is and (R, C) how likely it finds each label, means over the batch."""
+        self.sure = self.MOMENTUM * self.sure + (1 - self.MOMENTUM) * sure
+        self.classes = self.MOMENTUM * self.classes + (1 - self.MOMENTUM) * classes
 
     def of(self, labels: Tensor) -> Tensor:
         """(R, B) threshold for each pseudo-label."""

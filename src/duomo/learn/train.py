@@ -216,6 +216,8 @@ class _Loop:
         for step, first in enumerate(range(0, len(order), self.batch)):
             loss, of_modalities = self._step(step + 1, order[first : first + self.batch])
             total, solo, steps = total + loss, solo + of_modalities, steps + 1
+        # Each process knows the losses of its rows; the balance must be the same in all.
+        total, solo = torch.split(self.world.add(torch.cat([total, solo])), [len(total), len(solo)])
         self.done += 1
         validation, validation_solo = self.validate()
         if self.options.balance == "g_blend":
@@ -318,8 +320,7 @@ class _Loop:
     def _update(self, thresholds: Thresholds, probabilities: Tensor, rows: int) -> None:
         sums = torch.cat([probabilities.sum(1), probabilities.amax(-1).sum(1, keepdim=True)], 1)
         means = (self.world.add(sums) / rows).cpu()
-        thresholds.sure = thresholds.MOMENTUM * thresholds.sure + (1 - thresholds.MOMENTUM) * means[:, -1]
-        thresholds.classes = thresholds.MOMENTUM * thresholds.classes + (1 - thresholds.MOMENTUM) * means[:, :-1]
+        thresholds.update(means[:, -1], means[:, :-1])
 
     # --- from losses to new weights
 
