@@ -166,7 +166,7 @@ def label_errors(given: argparse.Namespace) -> None:
     from duomo.learn import engine
 
     found = engine.label_errors(_model(given), None if given.samples is None else _samples(given, given.samples))
-    _lines(given, found, lambda row: f"{row['id']}\t{row['head']}: {row['label']} → {row['suggested']}")
+    _lines(given, found, lambda row: f"{row['id']}\t{row['head']}: {row['given']} → {row['suggested']}")
 
 
 def select_to_label(given: argparse.Namespace) -> None:
