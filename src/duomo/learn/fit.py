@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,10 @@ from duomo.learn.checkpoint import Stages
 from duomo.learn.core import Core, Fusion, Plan, standardisation
 from duomo.learn.distributed import World
 from duomo.learn.experts import Fitted
-from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Shape, check_operator
+from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Kind, Shape, check_operator
 from duomo.learn.objectives import Objective
 from duomo.learn.targets import Prepared, hits, known, prepare, prior_of, score
-from duomo.learn.task import Head, Task
+from duomo.learn.task import Head, Operator, Task
 from duomo.learn.train import Data, Progress, align, outputs_of, train, view_replica
 from duomo.models.encoders import TURN_DIM
 from duomo.models.features import Features, Floats, SparseRows, View
@@ -50,6 +51,9 @@ PROJECTION_ROWS = 1500  # that decide the components
 VOCABULARY = 60_000  # n-grams kept, the most frequent
 PSEUDO_SHARES = (0.3, 0.5, 0.7, 0.9)  # of unlabelled rows taken in each round of self-training
 PSEUDO_WEIGHT = 0.7
+SCREENED_ON = 2  # folds on which a fused network has to show that it adds something
+WORTH = 0.99  # of the loss without it that the blend with it may have at most
+ENOUGH = 0.005  # of chance's loss; what late fusion leaves below this is not worth a network
 NETWORK_ROWS = 12  # labelled rows a replica needs before a network is worth training
 
 
@@ -189,6 +193,7 @@ class _Learner:
         }
         self.sees = self.split.sees.copy()
         self.networks: dict[str, FusionNetwork] = {}
+        self.screened: dict[str, FusionNetwork] = {}  # fused networks that add nothing, for the comparison
         self.history: dict[str, list[dict[str, Any]]] = {}
 
     def _check(self) -> None:
@@ -330,7 +335,8 @@ class _Learner:
 
     def _tf_idf(self, view: View, rows: Rows) -> None:
         sparse = self.features.sparse[view.name]
-        rows = rows[self.present[rows, self.modalities.index(view.modality)]]
+        here = self.present[:, self.modalities.index(view.modality)]
+        rows = rows[here[rows]]
         inside = sparse.take(rows)
         columns, counts = np.unique(inside.columns, return_counts=True)
         kept = np.flatnonzero(counts >= 2)
@@ -338,7 +344,7 @@ class _Learner:
         self.vocabulary[view.name] = columns[kept]
         idf = (np.log((1 + len(rows)) / (1 + counts[kept])) + 1).astype(np.float32)
         self.idf[view.name] = np.concatenate([[0], idf]).astype(np.float32)
-        self.text[view.modality] = tf_idf(sparse, columns[kept], idf)
+        self.text[view.modality] = tf_idf(sparse, columns[kept], idf, here)
 
     # --- members
 
@@ -346,7 +352,7 @@ class _Learner:
         if self.task.training.mode == "semi-supervised" and len(self.unlabelled):
             self._self_train()
         fitted = self._experts("")
-        self._train_networks()
+        self._train_networks(fitted)
         plan = {head.name: self._fuse(head, fitted[head.name]) for head in self.heads}
         return Result(self._core(plan, fitted), plan, self.history)
 
@@ -377,50 +383,105 @@ class _Learner:
                         self.progress({"stage": f"{member}/{modality}/{objective.name}{suffix}"})
         return found
 
-    def _train_networks(self) -> None:
+    def _train_networks(self, fitted: Mapping[str, Mapping[tuple[str, str], Fitted]]) -> None:
         wanted = self._wanted()
         if not wanted or min(int((seen > 0).sum()) for seen in self.split.sees) < NETWORK_ROWS:
             return
+        for name, (kind, operator, ks) in wanted.items():
+            if self.task.fusion == "auto" and not name.startswith("mlp/") and len(self.split.folds) > SCREENED_ON:
+                self._screen(name, kind, operator, ks, fitted)
+            else:
+                self._train_network(name, kind, operator, ks)
+
+    def _screen(
+        self,
+        name: str,
+        kind: Kind,
+        operator: Operator,
+        ks: list[int],
+        fitted: Mapping[str, Mapping[tuple[str, str], Fitted]],
+    ) -> None:
+        """Train a fused network on two folds first, and on the others only if it adds to what there is.
+
+        Most often it does not (bench/results/learn_fusion.json), and seven replicas are most of a training's time.
+        """
+        self._train_network(name, kind, operator, ks, replicas=SCREENED_ON)
+        tried = [label for label in self.screened if label == name or label == f"{name}-aligned"]
+        worth = {label for label in tried if self._adds(label, fitted)}
+        if worth:
+            for label in tried:
+                del self.screened[label], self.history[f"{label}/screen"]
+            self._train_network(name, kind, operator, ks)
+
+    def _adds(self, label: str, fitted: Mapping[str, Mapping[tuple[str, str], Fitted]]) -> bool:
+        """Whether a screened network lowers the loss of some head's best blend on its folds."""
+        for head in self.heads:
+            objective, targets = head.objective, head.targets
+            within, weights, prior = self._late_parts(objective, targets, fitted[head.name], networks=True)
+            rows = np.sort(np.concatenate(self.split.folds[:SCREENED_ON]))
+            rows = rows[known(objective, targets)[rows]][:SELECTION_ROWS]
+            if len(rows) < 2:
+                continue
+            single = partial(self._single, objective, fitted[head.name], within)
+            eta = self._held_out(single, rows)
+            bits = 2 ** len(self.modalities) - 1
+            members = {"late": select.late(objective, eta, weights, prior)}
+            found = self._network_eta(objective, self.screened[label], bits, rows)
+            without, together = (
+                select.best_loss(objective, candidates, targets[rows])
+                for candidates in (members, {**members, label: found})
+            )
+            if together < without * WORTH and without > ENOUGH * abs(float(np.log(max(objective.outputs, 2)))):
+                return True
+        return False
+
+    def _train_network(
+        self, name: str, kind: Kind, operator: Operator, ks: list[int], *, replicas: int | None = None
+    ) -> None:
+        """
+        Args:
+            replicas: only the first of them, into `screened`.
+        """
         training = self.task.training
         objectives = [head.objective for head in self.heads]
         outputs = {o.name: o.outputs for o in objectives}
-        targets = {o.name: self._target(o) for o in objectives}
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        sees = torch.from_numpy(self.sees)
-        for name, (kind, operator, ks) in wanted.items():
-            shape = Shape(
-                kind,
-                operator,
-                tuple(self.narrow[k].shape[1] for k in ks),
-                outputs,
-                training.hidden,
-                training.dropout,
-                tuple(self.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
-            )
-            here = self.here[:, ks]
-            data = Data(
-                [self.narrow[k].to(device) for k in ks],
-                here.to(device),
-                {head: target.to(device) for head, target in targets.items()},
-                (sees * here.any(1)).to(device),
-                [fold[self.present[fold][:, ks].any(1)] for fold in self.split.held],
-                self.unlabelled[self.present[self.unlabelled][:, ks].any(1)],
-            )
-            start = None
-            if training.mode == "self-supervised" and kind == "intermediate":
-                start = align(f"align/{name}", shape, data, training, stages=self.stages, progress=self.progress)
-            semi = training.mode == "semi-supervised" and len(ks) > 1
-            for label, first in (
-                {name: None, f"{name}-aligned": start}.items() if start is not None else {name: None}.items()
-            ):
-                trained = train(
-                    label, shape, data, objectives, training, stages=self.stages, world=self.world,
-                    semi_supervised=semi, start=first, progress=self.progress,
-                )  # fmt: skip
-                self.networks[label], self.history[label] = trained.network.to("cpu"), trained.history
+        sees = torch.from_numpy(self.sees)[:replicas]
+        shape = Shape(
+            kind,
+            operator,
+            tuple(self.narrow[k].shape[1] for k in ks),
+            outputs,
+            training.hidden,
+            training.dropout,
+            tuple(self.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
+        )
+        here = self.here[:, ks]
+        data = Data(
+            [self.narrow[k].to(device) for k in ks],
+            here.to(device),
+            {o.name: self._target(o, replicas).to(device) for o in objectives},
+            (sees * here.any(1)).to(device),
+            [fold[self.present[fold][:, ks].any(1)] for fold in self.split.held[:replicas]],
+            self.unlabelled[self.present[self.unlabelled][:, ks].any(1)],
+        )
+        start = None
+        if training.mode == "self-supervised" and kind == "intermediate":
+            start = align(f"align/{name}", shape, data, training, stages=self.stages, progress=self.progress)
+        semi = training.mode == "semi-supervised" and len(ks) > 1
+        for label, first in (
+            {name: None, f"{name}-aligned": start}.items() if start is not None else {name: None}.items()
+        ):
+            stage = label if replicas is None else f"{label}/screen"
+            trained = train(
+                stage, shape, data, objectives, training, stages=self.stages, world=self.world,
+                semi_supervised=semi, start=first, progress=self.progress,
+            )  # fmt: skip
+            kept = self.networks if replicas is None else self.screened
+            kept[label], self.history[stage] = trained.network.to("cpu"), trained.history
 
-    def _target(self, objective: Objective) -> torch.Tensor:
-        mine = self.pseudo[objective.name]
+    def _target(self, objective: Objective, replicas: int | None = None) -> torch.Tensor:
+        mine = self.pseudo[objective.name][:replicas]
         if objective.type == "class":
             same = all(target is mine[0] for target in mine)
             return torch.from_numpy(mine[0] if same else np.stack(mine))
@@ -675,21 +736,26 @@ class _Learner:
     ) -> dict[str, Array]:
         """OOF η (n, O) of every member when only this pattern's modalities are there."""
         members = {"late": select.late(objective, eta, weights, prior)}
-        present = self.here & torch.from_numpy(self._mask(bits))
-        for name, network in self.networks.items():
-            if name.startswith("mlp/"):
-                continue
-
-            def call(at: Rows, replica: int, network: FusionNetwork = network) -> Array:
-                index = torch.from_numpy(at)
-                outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.narrow], present[index])
-                return select.natural(objective, outputs[objective.name])
-
-            members[name] = self._held_out(call, rows)
+        for name, network in {**self.networks, **self.screened}.items():
+            if not name.startswith("mlp/"):
+                members[name] = self._network_eta(objective, network, bits, rows)
         for k in np.flatnonzero(self._mask(bits)):
             if not np.isnan(eta[:, k, 0]).all():
                 members[f"only/{self.modalities[k]}"] = eta[:, k]
         return members
+
+    def _network_eta(self, objective: Objective, network: FusionNetwork, bits: int, rows: Rows) -> Array:
+        """(n, O) η of a fused network about held-out rows with this pattern; NaN in folds it was not trained for."""
+        present = self.here & torch.from_numpy(self._mask(bits))
+
+        def call(at: Rows, replica: int) -> Array:
+            if replica >= network.replicas:
+                return np.full((len(at), objective.outputs), np.nan)
+            index = torch.from_numpy(at)
+            outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.narrow], present[index])
+            return select.natural(objective, outputs[objective.name])
+
+        return self._held_out(call, rows)
 
     def _choose(
         self,
@@ -700,7 +766,7 @@ class _Learner:
         groups: NDArray[np.generic],
     ) -> select.Choice:
         singles = [name for name in members if name.startswith("only/")]
-        networks = [name for name in members if name != "late" and name not in singles]
+        networks = [name for name in members if name in self.networks]
         fusion = self.task.fusion
         if fusion in ("early", "intermediate") and networks:
             speaks = min(networks, key=lambda name: select.mean_loss(objective, members[name], targets))
@@ -710,7 +776,13 @@ class _Learner:
             speaks = "late" if len(singles) != 1 else singles[0]
         else:
             return select.choose(
-                objective, members, singles, targets, groups, allowed=list(members), seed=self.task.training.seed
+                objective,
+                members,
+                singles,
+                targets,
+                groups,
+                allowed=[name for name in members if name not in self.screened],
+                seed=self.task.training.seed,
             )
         return select.fixed(
             objective, members, singles or ["late"], targets, groups, speaks, seed=self.task.training.seed
@@ -729,7 +801,8 @@ class _Learner:
         lines: list[dict[str, object]] = [
             {
                 "pattern": pattern, "member": name, "rows": choice.rows, "score": score(objective, eta, targets),
-                "loss": choice.losses[name], "weight": round(choice.weights.get(name, 0.0), 3), "note": "",
+                "loss": choice.losses[name], "weight": round(choice.weights.get(name, 0.0), 3),
+                "note": f"adds nothing on {SCREENED_ON} folds" if name in self.screened else "",
             }
             for name, eta in members.items()
         ]  # fmt: skip
@@ -832,12 +905,14 @@ def blended(members: Mapping[str, Array], weights: Mapping[str, float]) -> Array
     return np.asarray(sum(weight * members[name] for name, weight in weights.items()))
 
 
-def tf_idf(rows: SparseRows, vocabulary: Rows, idf: Floats) -> csr_matrix:
-    """(n, V) rows of length 1."""
+def tf_idf(rows: SparseRows, vocabulary: Rows, idf: Floats, here: NDArray[np.bool_]) -> csr_matrix:
+    """(n, V) rows of length 1, zeros where the modality is not `here`."""
     place = np.searchsorted(vocabulary, rows.columns)
     inside = place < len(vocabulary)
     inside[inside] = vocabulary[place[inside]] == rows.columns[inside]
-    row = np.repeat(np.arange(len(rows)), np.diff(rows.starts))[inside]
+    row = np.repeat(np.arange(len(rows)), np.diff(rows.starts))
+    inside &= here[row]
+    row = row[inside]
     values = rows.values[inside] * idf[place[inside]]
     lengths = np.sqrt(np.bincount(row, weights=values.astype(np.float64) ** 2, minlength=len(rows)))
     values = (values / np.maximum(lengths[row], 1e-12)).astype(np.float32)

@@ -216,7 +216,7 @@ class LowRank(_Operator):
         product = self.factors[0](h[:, :, 0])
         for i in range(1, len(self.factors)):
             product = product * self.factors[i](h[:, :, i])
-        return torch.as_tensor(self.norm(product.view(*product.shape[:2], RANK, -1).sum(2)))
+        return torch.as_tensor(self.norm(product.view(*product.shape[:2], RANK, h.shape[-1]).sum(2)))
 
 
 class OuterProduct(_Operator):
@@ -246,7 +246,7 @@ class _Tokens(_Operator):
 
     def tokens(self, h: Tensor) -> list[Tensor]:
         """K tensors (R, B, TOKENS, H)."""
-        return [cut(h[:, :, i]).view(*h.shape[:2], TOKENS, -1) for i, cut in enumerate(self.cut)]
+        return [cut(h[:, :, i]).view(*h.shape[:2], TOKENS, h.shape[-1]) for i, cut in enumerate(self.cut)]
 
 
 class CrossAttention(_Tokens):
