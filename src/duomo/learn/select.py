@@ -23,6 +23,7 @@ Rows = NDArray[np.int64]
 
 ROUNDS = 12  # of greedy selection; weights are multiples of 1 / ROUNDS
 FEWEST = 30  # rows below which a pattern does not choose for itself
+FEW = 200  # rows below which no error is small: a blend that gains anything stays, a pick would be by chance
 RESAMPLES = 200  # of the grouped bootstrap
 LATE_ROWS = 4000  # rows that fit the late weights
 
@@ -117,6 +118,12 @@ def mean_loss(objective: Objective, eta: Array, targets: NDArray[np.generic]) ->
     return float(np.nanmean(losses(objective, eta, targets)))
 
 
+def best_loss(objective: Objective, members: Mapping[str, Array], targets: NDArray[np.generic]) -> float:
+    """Mean loss of the best greedy blend of these members."""
+    weights = blend(objective, members, targets)
+    return mean_loss(objective, np.asarray(sum(w * members[name] for name, w in weights.items())), targets)
+
+
 def blend(objective: Objective, members: Mapping[str, Array], targets: NDArray[np.generic]) -> dict[str, float]:
     """Weights, sum 1, of members that read the same modality; greedy, without a prior to take off."""
     counts = _greedy(objective, members, targets)
@@ -166,7 +173,7 @@ def choose(
     blend = sum((members[name] * (count / sum(counts.values())) for name, count in counts.items()), np.zeros(1))
     difference = each[best] - losses(objective, np.asarray(blend), targets)
     gain, error = grouped_error(difference, groups, seed=seed)
-    harmless = gain > error
+    harmless = gain > error or (len(difference) < FEW and gain > 0)
     weights = {name: count / sum(counts.values()) for name, count in counts.items()} if harmless else {best: 1.0}
     return Choice(weights, mean, best, gain, error, harmless, len(difference))
 
