@@ -12,7 +12,7 @@ import argparse
 import multiprocessing
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -115,7 +115,8 @@ def apart(rows: Rows, changes: dict[str, Any], mode: str) -> dict[str, Any]:
         process.join()
 
 
-def measure(name: str, *, data: Path, cache: Path) -> dict[str, Any]:
+def measure(name: str, *, data: Path, cache: Path, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Args: keep: is given the table so far after every variant."""
     rows = Rows(name, data=data, cache=cache)
     table: dict[str, Any] = {}
     for variant, changes in variants():
@@ -126,7 +127,7 @@ def measure(name: str, *, data: Path, cache: Path) -> dict[str, Any]:
                 continue
             table[variant][mode] = apart(rows, changes, mode)
             print(f"{name:13} {variant:29} {mode:16} {table[variant][mode]}", flush=True)
-    return {"labelled": LABELLED, "unlabelled": UNLABELLED, "dev": len(rows.dev), "table": table}
+        keep({"labelled": LABELLED, "unlabelled": UNLABELLED, "dev": len(rows.dev), "table": table})
 
 
 def main() -> None:
@@ -137,8 +138,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in arguments.names or SETS:
-        found = measure(name, data=arguments.data, cache=arguments.cache)
-        merge("learn_fusion", what=WHAT, figures={name: found}, data="shared/data, as tasks.py splits, seed 0")
+
+        def keep(found: dict[str, Any], name: str = name) -> None:
+            merge("learn_fusion", what=WHAT, figures={name: found}, data="shared/data, as tasks.py splits, seed 0")
+
+        measure(name, data=arguments.data, cache=arguments.cache, keep=keep)
 
 
 if __name__ == "__main__":
