@@ -24,7 +24,7 @@ from duomo.models.features import Features
 from duomo.models.understanding import HeadOutput
 from duomo.types import Sample
 
-CACHE = Path("/tmp/learn-features")
+CACHE = tasks.WORK / "features"
 HEADLINE = {"class": "accuracy", "multilabel": "f1_micro", "number": "pearson"}
 
 torch.set_num_threads(1)  # the products are small; two threads on a busy machine are slower than one

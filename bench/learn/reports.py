@@ -1,6 +1,6 @@
 """One trained model a scenario with its full report: by pattern, by language, under damage.
 
-    python -m bench.learn.reports --data ../shared/data --out /tmp/reports
+    python -m bench.learn.reports --data ../shared/data --out reports
 
 Headline figures go to bench/results; the pages show rows of the sets and stay outside the project.
 """
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*")
     parser.add_argument("--data", type=Path, default=tasks.DATA)
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--out", type=Path, default=Path("/tmp/learn-reports"))
+    parser.add_argument("--out", type=Path, default=tasks.WORK / "reports")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for scenario in arguments.scenarios or MODELS:

@@ -1,6 +1,6 @@
 """Public sets as tasks: each becomes a folder with task.yaml, train.jsonl, dev.jsonl and sometimes unlabelled.jsonl.
 
-    python -m bench.learn.tasks trimodal av_mnist --data ../shared/data --out /tmp/learn-sets
+    python -m bench.learn.tasks trimodal av_mnist --data ../shared/data
 
 Only training and development parts are read. Where a set has no development part, one is split off with a fixed seed;
 where the rows are few or speakers must not meet, the set comes in parts, e.g. fsdd:jackson leaves that speaker out.
@@ -14,6 +14,7 @@ import importlib.util
 import json
 import re
 import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,8 @@ from duomo.types import Sample
 SCENARIOS = Path(__file__).parents[2] / "src" / "duomo" / "scenarios"
 SEED = 20261124
 DATA = Path("../shared/data")
-SETS = Path("/tmp/learn-sets")
+WORK = Path(tempfile.gettempdir()) / "duomo-bench"
+SETS = WORK / "sets"
 Floats = NDArray[np.float32]
 
 

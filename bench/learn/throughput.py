@@ -131,7 +131,7 @@ def _milliseconds(run: Callable[[], object], *, times: int = 40) -> dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=tasks.DATA)
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/learn-features"))
+    parser.add_argument("--cache", type=Path, default=tasks.WORK / "features")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     networks = {
