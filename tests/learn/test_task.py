@@ -73,7 +73,8 @@ training:
 
 
 def test_the_preset_article_is_the_founding_network_and_what_the_file_writes_wins():
-    article = Training(hidden=128, dropout=0.0, weight_decay=0.0, modality_dropout=0.0, learning_rate=1e-3)
+    plain = {"dropout": 0.0, "weight_decay": 0.0, "modality_dropout": 0.0}
+    article = Training(hidden=128, learning_rate=1e-3, schedule="constant", **plain)
     assert parse_task("{preset: article, heads: {intent: class}}") == Task(
         (Head("intent"),), fusion="intermediate", operator="concat", preset="article", training=article
     )

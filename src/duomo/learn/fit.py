@@ -325,7 +325,7 @@ class _Learner:
                 parts.append(part)
             joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
             self.z.append(np.ascontiguousarray(joined, np.float32))
-            if joined.shape[1] > WIDE and modality != "context":
+            if joined.shape[1] > WIDE and modality != "context" and self.task.preset != "article":
                 self.projections[modality] = projection(
                     joined[rows][self.present[rows, k]], seed=self.task.training.seed
                 )
@@ -454,6 +454,7 @@ class _Learner:
             outputs,
             training.hidden,
             training.dropout,
+            self.task.preset == "article",
             tuple(self.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
         )
         here = self.here[:, ks]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -40,6 +41,7 @@ class Shape:
     outputs: Mapping[str, int]  # O of each head
     hidden: int
     dropout: float
+    plain: bool = False  # adapters ReLU(W z + b) without normalisation, and ReLU in Concat: the founding network
     turns: tuple[int, ...] = ()  # of each modality that is a sequence of turns, else 0; empty: none is
 
 
@@ -174,6 +176,13 @@ class Concat(_Operator):
 
     def forward(self, h: Tensor, present: Tensor) -> Tensor:
         return functional.gelu(self.mix(h.flatten(2)))
+
+
+class PlainConcat(Concat):
+    """As Concat, with ReLU: the founding network's 384 -> 128."""
+
+    def forward(self, h: Tensor, present: Tensor) -> Tensor:
+        return functional.relu(self.mix(h.flatten(2)))
 
 
 class Sum(_Operator):
@@ -321,7 +330,9 @@ class FusionNetwork(nn.Module):
             )
             self.adapters = nn.ModuleList(Linear(replicas, width, hidden, seeds=seeds) for width in widths)
             self.norms = nn.ModuleList(Norm(replicas, hidden) for _ in shape.dims)
-            self.operator = Operators.make(shape.operator, replicas, k, hidden, seeds)
+            plain = shape.plain and shape.operator == "concat"
+            make = PlainConcat if plain else partial(Operators.make, shape.operator)
+            self.operator = make(replicas, k, hidden, seeds)
         self.heads = nn.ModuleDict(
             {_key(h): Linear(replicas, hidden, o, seeds=seeds) for h, o in shape.outputs.items()}
         )
@@ -376,7 +387,10 @@ class FusionNetwork(nn.Module):
             x = noise.dropout(x, self.shape.dropout / 2)
         if self.shape.kind == "intermediate":
             x = self.pools[i](x)
-        h = self.norms[i](functional.gelu(self.adapters[i](x)))
+        if self.shape.plain:
+            h = functional.relu(self.adapters[i](x))
+        else:
+            h = self.norms[i](functional.gelu(self.adapters[i](x)))
         return h if noise is None else noise.dropout(h, self.shape.dropout)
 
     def _solo(self, head: str) -> nn.ModuleList:

@@ -121,10 +121,10 @@ class Model:
         groups = [sample.group if sample.group is not None else f"\0{row}" for row, sample in enumerate(every)]
         untouched = np.arange(len(labelled) + len(more), len(every)) if apart else None
         self._data = fingerprint(labelled)
-        identity = self._identity(encoded.features, labels, groups)
+        taught = np.array([row for row, sample in enumerate(labelled) if sample.id in seen], np.int64)
+        identity = self._identity(encoded.features, labels, groups, untouched=untouched, taught=taught)
         keeps = world is None or world.rank == 0
         stages = Stages(None if folder is None else Path(folder) / RUN / STAGES, identity=identity, writes=keeps)
-        taught = np.array([row for row, sample in enumerate(labelled) if sample.id in seen], np.int64)
         return self.fit_features(
             encoded.features, encoded.views, labels, groups, ids=[sample.id for sample in every],
             untouched=untouched, taught=taught, stages=stages, world=world, progress=progress,
@@ -184,10 +184,19 @@ class Model:
             return load_samples(samples, heads=self.task.heads, group=self.task.group)
         return list(samples)
 
-    def _identity(self, features: Features, labels: Mapping[str, Sequence[Label | None]], groups: Sequence[str]) -> str:
-        """Of everything that decides the weights: task, features, labels, groups, version."""
+    def _identity(
+        self,
+        features: Features,
+        labels: Mapping[str, Sequence[Label | None]],
+        groups: Sequence[str],
+        *,
+        untouched: NDArray[np.int64] | None = None,
+        taught: NDArray[np.int64] | None = None,
+    ) -> str:
+        """Of everything that decides the weights: task, features, labels, groups, rows kept apart, version."""
         digest = hashlib.blake2b(digest_size=16)
-        facts = [version("duomo"), torch.__version__, as_dict(self.task), list(labels.items()), list(groups)]
+        apart = [None if rows is None else rows.tolist() for rows in (untouched, taught)]
+        facts = [version("duomo"), torch.__version__, as_dict(self.task), list(labels.items()), list(groups), apart]
         digest.update(json.dumps(facts, sort_keys=True, default=list).encode())
         digest.update(features.present.tobytes())
         for name in sorted(features.dense):

@@ -19,6 +19,7 @@ Fusion = Literal["auto", "early", "intermediate", "late", "unimodal"]
 Operator = Literal["concat", "sum", "gated", "low_rank", "tensor", "cross_attention", "bottleneck"]
 Mode = Literal["supervised", "semi-supervised", "self-supervised"]
 Balance = Literal["none", "g_blend", "ogm_ge", "mmpareto"]
+Schedule = Literal["cosine", "constant"]
 Finetune = Literal["none", "lora", "full"]
 
 
@@ -60,6 +61,7 @@ class Training:
     weight_decay: float = 1e-2
     dropout: float = 0.3
     folds: int = 5
+    schedule: Schedule = "cosine"  # of the learning rate: down to a tenth at the last epoch, or constant
     seed: int = 0
 
 
@@ -90,11 +92,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "weight_decay": 0.0,
             "modality_dropout": 0.0,
             "learning_rate": 1e-3,
+            "schedule": "constant",
         },
     }
 }
 """What a preset sets where the file says nothing. article: the founding network, every modality to 128, concatenated
-and mapped to 128 (with text, picture and sound 300/2048/512 -> 128 each, 384 -> 128), Adam with step 1e-3."""
+and mapped to 128 (with text, picture and sound 300/2048/512 -> 128 each, 384 -> 128), ReLU between, Adam with step
+1e-3 throughout. Its layers are plain (`fusion.Shape`): no layer normalisation, every feature read."""
 
 
 def load_task(path: Path | str) -> Task:
@@ -366,6 +370,7 @@ _TRAINING: Mapping[str, _Rule] = {
     "weight_decay": _Number(0, 100),
     "dropout": _Number(0, 1, below=True),
     "folds": _Number(2, 100, whole=True),
+    "schedule": _Choice(get_args(Schedule)),
     "seed": _Number(0, 2**32 - 1, whole=True),
 }
 _TASK: Mapping[str, _Rule] = {

@@ -235,6 +235,9 @@ class _Loop:
         return entry
 
     def _set_learning_rate(self) -> None:
+        if self.options.schedule == "constant":
+            self.optimizer.rate = self.options.learning_rate
+            return
         share = self.done / max(self.options.epochs, 1)
         self.optimizer.rate = self.options.learning_rate * (0.1 + 0.9 * 0.5 * (1 + float(np.cos(np.pi * share))))
 
@@ -338,9 +341,13 @@ class _Loop:
             self._modulate(gradients, outputs, targets)
         self.optimizer.step(gradients)
 
-    def _gradients(self, objective: Tensor) -> list[Tensor]:
-        """Of every parameter, summed over the processes."""
-        found = torch.autograd.grad(objective, self.parameters, allow_unused=True, retain_graph=True)
+    def _gradients(self, objective: Tensor, *, again: bool = False) -> list[Tensor]:
+        """Of every parameter, summed over the processes.
+
+        Args:
+            again: the same graph will be asked once more.
+        """
+        found = torch.autograd.grad(objective, self.parameters, allow_unused=True, retain_graph=again)
         filled = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found, strict=True)]
         if self.world.size == 1:
             return filled
@@ -348,7 +355,7 @@ class _Loop:
         return [part.view_as(g) for part, g in zip(torch.split(flat, [g.numel() for g in filled]), filled, strict=True)]
 
     def _pareto(self, loss: Tensor, solo: Tensor) -> list[Tensor]:
-        fused, alone = self._gradients(loss.sum()), self._gradients(solo.sum())
+        fused, alone = self._gradients(loss.sum(), again=True), self._gradients(solo.sum())
         replicas = self.data.replicas
         shared = {id(p) for adapter in [*self.network.adapters, *self.network.norms] for p in adapter.parameters()}
         index = [i for i, p in enumerate(self.parameters) if id(p) in shared]
