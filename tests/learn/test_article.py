@@ -23,7 +23,7 @@ def digits(rows: int) -> tuple[Features, list[str]]:
 
 
 def test_the_preset_article_is_the_founding_network_weight_by_weight() -> None:
-    task = parse_task("heads: {digit: class}\npreset: article\ntraining: {epochs: 3}\n")
+    task = parse_task("heads: {digit: class}\npreset: article\ntraining: {epochs: 2, folds: 2}\n")
     features, labels = digits(120)
     views = [vector_view(name.removeprefix("features."), dim) for name, dim in DIMS.items()]
     model = Model(task).fit_features(features, views, {"digit": labels}, [str(row) for row in range(120)])

@@ -44,7 +44,7 @@ Samples = Sequence[Sample] | Path | str
 
 MANIFEST, PLAN, WEIGHTS, OOF, TASK = "model.json", "plan.json", "weights.safetensors", "oof.npz", "task.yaml"
 RUN, STAGES = "run", "stages"
-FALSE_ALARMS = 0.02  # largest share of in-scope samples that may be called out of scope
+FALSE_ALARMS = 0.01  # largest share of in-scope samples that may be called out of scope
 
 
 class Model:
