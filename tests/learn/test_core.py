@@ -77,7 +77,7 @@ def test_hiding_a_modality_is_the_same_as_never_having_had_it():
     assert_same_scores(core.scores(without), core.scores(blank))
 
 
-@pytest.mark.parametrize("fusion, operator", KINDS)
+@pytest.mark.parametrize(("fusion", "operator"), KINDS)
 def test_no_trained_fusion_reads_what_is_missing_nor_another_row(fusion, operator):
     model = fitted(rows(90), task(fusion=fusion, operator=operator, epochs=2))
     fresh = rows(40, missing=0.5, seed=5).features
@@ -96,7 +96,7 @@ def test_no_trained_fusion_reads_what_is_missing_nor_another_row(fusion, operato
 
 
 @pytest.mark.parametrize("value", [1e6, np.nan, np.inf])
-@pytest.mark.parametrize("fusion, operator", [("auto", "gated"), ("intermediate", "cross_attention")])
+@pytest.mark.parametrize(("fusion", "operator"), [("auto", "gated"), ("intermediate", "cross_attention")])
 def test_what_stands_in_a_missing_modality_does_not_change_a_training(value, fusion, operator):
     given = rows(90, missing=0.4)
     strange = replace(given, features=junk(given.features, value))

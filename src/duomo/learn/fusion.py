@@ -66,6 +66,10 @@ class Noise:
         kept = torch.rand(self._rows, x.shape[-1], generator=self._generator) >= share
         return x * (kept[self._mine].to(x.device, x.dtype) / (1 - share))
 
+    def uniform(self, columns: int) -> Tensor:
+        """(B, columns) in [0, 1)."""
+        return torch.rand(self._rows, columns, generator=self._generator)[self._mine]
+
     def normal(self, x: Tensor, scale: float) -> Tensor:
         """Add Gaussian noise of standard deviation `scale` to x (B, D)."""
         drawn = torch.randn(self._rows, x.shape[-1], generator=self._generator)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -44,6 +45,7 @@ Samples = Sequence[Sample] | Path | str
 
 MANIFEST, PLAN, WEIGHTS, OOF, TASK = "model.json", "plan.json", "weights.safetensors", "oof.npz", "task.yaml"
 RUN, STAGES = "run", "stages"
+EXPORTS = ("onnx", "tensorflow")  # folders inside the model's
 FALSE_ALARMS = 0.01  # largest share of in-scope samples that may be called out of scope
 
 
@@ -295,6 +297,9 @@ class Model:
         if self._oof:
             np.savez_compressed(folder / OOF, **self._oof)  # type: ignore[arg-type]
             files.append(OOF)
+        for name in EXPORTS:  # of the model that lay here before
+            if (folder / name / "manifest.json").is_file():
+                shutil.rmtree(folder / name)
         manifest = self.manifest().hashed(folder, files)
         manifest.write(folder / MANIFEST)
         if self.result is not None:

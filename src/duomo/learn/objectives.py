@@ -181,14 +181,13 @@ class Thresholds:
         return self.sure[:, None] * scaled.gather(1, labels)
 
 
-def strong_view(z: Sequence[Tensor], present: Tensor, *, noise: Noise, seed: int) -> tuple[list[Tensor], Tensor]:
+def strong_view(z: Sequence[Tensor], present: Tensor, *, noise: Noise) -> tuple[list[Tensor], Tensor]:
     """A harder look at the same rows: a modality is dropped where there are several, noise is added to the features.
 
     Args:
         z: K tensors (B, D_k); present: (B, K).
     """
-    generator = torch.Generator().manual_seed(seed)
-    luck = torch.rand(present.shape, generator=generator).to(present.device)
+    luck = noise.uniform(present.shape[1]).to(present.device)
     several = present.sum(1, keepdim=True) > 1
     lowest = luck.masked_fill(~present, 2.0).argmin(1, keepdim=True)
     dropped = torch.zeros_like(present).scatter(1, lowest, several)

@@ -264,7 +264,7 @@ class _Loop:
         if self.options.balance == "none":
             solo = torch.zeros(self.data.replicas, len(self.network.adapters), device=loss.device)
         else:
-            solo = self._solo_losses(outputs, targets, weights, totals, seen[mine])  # (R, K)
+            solo = self._solo_losses(self.network, outputs, targets, weights, totals, seen[mine])  # (R, K)
         if self.semi_supervised:
             loss = loss + self._pseudo_labelled(random)
         self._descend(loss, solo, outputs, targets)
@@ -280,6 +280,7 @@ class _Loop:
 
     def _solo_losses(
         self,
+        network: FusionNetwork,
         outputs: Outputs,
         targets: Mapping[str, Tensor],
         weights: Tensor,
@@ -287,7 +288,7 @@ class _Loop:
         present: Tensor,
     ) -> Tensor:
         columns = []
-        said = self.network.solo_of(outputs)
+        said = network.solo_of(outputs)
         for k in range(len(self.network.adapters)):
             here = present[:, k] if len(self.network.adapters) > 1 else present.any(1)
             heads = {name: solo[k] for name, solo in said.items()}
@@ -305,8 +306,7 @@ class _Loop:
         with torch.no_grad():
             weak = self.network(z, present).heads
         noise = Noise(int(random.integers(2**62)), rows=len(drawn), mine=mine)
-        generator_seed = int(random.integers(2**62))
-        harder, fewer = strong_view(z, present, noise=noise, seed=generator_seed)
+        harder, fewer = strong_view(z, present, noise=noise)
         strong = self.network(harder, fewer, noise=noise).heads
         total = torch.zeros(self.data.replicas, device=present.device)
         for objective in self.objectives:
@@ -414,7 +414,7 @@ class _Loop:
             ones = torch.ones(1, len(index), device=present.device)
             loss = loss + supervised(outputs.heads, targets, ones, self.objectives, totals=totals).cpu()
             if self.options.balance == "g_blend":
-                solo = solo + self._solo_losses(outputs, targets, ones, totals, present).cpu()
+                solo = solo + self._solo_losses(network, outputs, targets, ones, totals, present).cpu()
         return loss[0], solo[0]
 
     # --- checkpoints
