@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from duomo.learn.model import Model
 from duomo.models.features import Features, Floats
 from duomo.models.heads import pattern_keys, probabilities
 from duomo.types import Sample
+
+LESS_SURE = 0.15
+"""Share of the training rows that `discover` would take for new by their confidence. Of the texts of intents that were
+kept from models of CLINC150 and BANKING77 it then sees nine in ten, of the known ones one in eight; abstention alone
+saw none of either."""
 
 
 def label_errors(model: Model, samples: Sequence[Sample] | None = None) -> list[dict[str, Any]]:
@@ -61,8 +67,12 @@ def select_to_label(
     model: Model, samples: Sequence[Sample], *, budget: int, head: str | None = None
 ) -> list[dict[str, Any]]:
     """Samples worth a person's time, in the order in which to label them."""
+    if budget < 1:
+        raise InputError(f"the budget is {budget}, wanted is at least 1")
     name = _class_head(model, head)
     features = model.features(samples)
+    filled = np.flatnonzero(features.present.any(axis=1))  # of a sample without anything a person sees nothing either
+    samples, features = [samples[row] for row in filled], features.take(filled)
     scores = model.scores(features)[name]
     patterns = pattern_keys(features.present, features.modalities)
     chances = probabilities(scores.fused, patterns, model.heads[name])
@@ -86,13 +96,36 @@ def discover(
     """Groups of samples that none of the model's labels fits well."""
     name = _class_head(model, head)
     features = model.features(samples)
-    output = model.predict_features(features)[name]
-    # What the model would answer without a person is known; what it abstains on or finds out of scope may be new.
-    asked = output.abstain | output.is_out_of_scope
     texts = [sample.text or "" for sample in samples]
     ids = [sample.id for sample in samples]
-    points = discovering.text_embeddings(features, texts)
-    return discovering.discover(ids, texts, points, known=np.where(asked, 0.0, 1.0), min_size=min_size)
+    comparable = np.flatnonzero(_comparable(features))
+    points = np.zeros((0, 1), dtype=np.float32)
+    if len(comparable):
+        points = discovering.text_embeddings(features.take(comparable), [texts[row] for row in comparable])
+    found = discovering.discover(
+        [ids[row] for row in comparable], [texts[row] for row in comparable], points,
+        known=_known(model, name, features)[comparable].astype(np.float64), min_size=min_size,
+    )  # fmt: skip
+    rest = np.setdiff1d(np.arange(len(samples)), comparable)
+    return replace(found, alone=(*found.alone, *(ids[row] for row in rest)))
+
+
+def _comparable(features: Features) -> NDArray[np.bool_]:
+    """Rows with a text where the model reads texts, else with anything: the rest would all be alike."""
+    if "text" in features.modalities:
+        return features.present[:, features.modalities.index("text")]
+    return np.asarray(features.present.any(axis=1))
+
+
+def _known(model: Model, head: str, features: Features) -> NDArray[np.bool_]:
+    """Rows that the model answers, and as surely as it did most of the training rows when it had not seen them."""
+    output = model.predict_features(features)[head]
+    known = np.asarray(~(output.abstain | output.is_out_of_scope))
+    if f"{head}.fused" not in model.oof:
+        return known
+    usual = _out_of_fold(model, head)[0].max(axis=1)
+    sure = np.exp(model.scores(features)[head].fused.astype(np.float64)).max(axis=1)
+    return np.asarray(known & (sure >= np.quantile(usual, LESS_SURE)))
 
 
 def duplicates(samples: Sequence[Sample], *, threshold: float, cache: Path | None = None) -> list[dict[str, Any]]:
