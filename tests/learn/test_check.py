@@ -203,7 +203,8 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path):
     good = write(tmp_path / "good.jsonl", {"text": "hello"}, {"text": "你好"})
     report = check([bad, good, tmp_path / "gone.jsonl"])
     assert [error.partition(" ")[0] for error in report.errors] == [f"{bad}:1:", f"{bad}:2:", "cannot"]
-    assert (report.count, report.files, report.languages, report.problems) == (2, {str(good): 2}, {"en": 1, "zh": 1}, 3)
+    files = {str(bad): 0, str(good): 2}
+    assert (report.count, report.files, report.languages, report.problems) == (2, files, {"en": 1, "zh": 1}, 3)
 
 
 def test_the_report_reads_as_text_and_as_json(tmp_path: Path):

@@ -85,7 +85,7 @@ class CheckReport:
     """What `check` found. Lists hold at most 1,000 entries; `found` holds their full counts."""
 
     files: Mapping[str, int]  # samples a file
-    errors: tuple[str, ...]  # of files that cannot be read, line by line
+    errors: tuple[str, ...]  # of lines that cannot be read and are left out of all the rest, and of whole files
     count: int
     sides: Mapping[str, int]  # samples on each side of the split; empty with one side
     modalities: Mapping[str, Mapping[str, int]]  # {"present", "missing", "broken"}
@@ -128,9 +128,11 @@ def check(files: Sequence[Path], task: Task | None = None, *, progress: Progress
     counts: dict[str, int] = {}
     for file in map(Path, files):
         try:
-            read_here = read_rows(file, heads=task.heads if task else (), group=task.group if task else "group")
+            read_here = read_rows(
+                file, heads=task.heads if task else (), group=task.group if task else "group", told=errors
+            )
         except InputError as error:
-            errors += [line for line in str(error).splitlines() if not line.endswith(f"mistakes in {file}:")]
+            errors.append(str(error))
             continue
         rows += read_here
         sides += [row.split or str(file) for row in read_here]

@@ -27,6 +27,8 @@ from duomo.types import Label, Sample
 
 MOST_MISTAKES = 20
 """Reading stops at so many."""
+MOST_TOLD = 1000
+"""Where all are wanted."""
 MOST_VECTOR_BYTES = 64 << 20
 MOST_VECTOR = 1_000_000  # numbers in one feature vector
 
@@ -60,11 +62,20 @@ def load_samples(
 
 
 def read_rows(
-    path: Path | str, *, heads: Sequence[Head] = (), group: str = "group", media: Path | None = None
+    path: Path | str,
+    *,
+    heads: Sequence[Head] = (),
+    group: str = "group",
+    media: Path | None = None,
+    told: list[str] | None = None,
 ) -> list[Row]:
-    """As `load_samples`, with the place and the split of every sample."""
+    """As `load_samples`, with the place and the split of every sample.
+
+    Args:
+        told: takes the mistakes of samples, which are then left out; None: they raise.
+    """
     path = Path(path)
-    mistakes = _Mistakes(path)
+    mistakes = _Mistakes(path, most=MOST_MISTAKES if told is None else MOST_TOLD)
     reader = _Reader(path.parent if path.is_file() else path, heads, group, media or _cache(), mistakes)
     try:
         for number, record in records(path, heads=reader.heads, group=group):
@@ -73,7 +84,10 @@ def read_rows(
         pass
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    mistakes.raise_if_any()
+    if told is None:
+        mistakes.raise_if_any()
+    else:
+        told += mistakes.told
     return reader.rows
 
 
@@ -242,6 +256,7 @@ class _Enough(Exception):
 @dataclass(slots=True)
 class _Mistakes:
     path: Path
+    most: int = MOST_MISTAKES
     told: list[str] = field(default_factory=list)
 
     def place(self, number: int) -> str:
@@ -249,7 +264,7 @@ class _Mistakes:
 
     def add(self, number: int, message: str) -> None:
         self.told.append(f"{self.place(number)}: {message}")
-        if len(self.told) >= MOST_MISTAKES:
+        if len(self.told) >= self.most:
             raise _Enough
 
     def raise_if_any(self) -> None:
