@@ -109,6 +109,8 @@ class Model:
         labelled, more, apart = (self._read(part) for part in (samples, unlabelled, validation))
         more = [replace(sample, labels={}) for sample in more]
         every = [*labelled, *more, *apart]
+        for head in self.task.heads if labelled else ():  # mistakes are told before hours of encoding
+            prepare(head, [sample.labels.get(head.name) for sample in labelled], self.task)
         seen = self._finetune(labelled, folder)
         encoded = encode(
             every,
