@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 FUSIONS = ("auto", "early", "intermediate", "late", "unimodal")
 DAMAGED_ROWS = 200  # labelled samples that `evaluate` damages on purpose; each kind of damage encodes them again
-CONVERSION_S = 900  # at most, of a TensorFlow export in another environment
 
 
 def check(given: argparse.Namespace) -> int:
@@ -30,9 +30,11 @@ def check(given: argparse.Namespace) -> int:
     from duomo.learn.check import check as look
     from duomo.learn.task import load_task
 
-    report = look(given.samples, load_task(given.task) if given.task else None)
+    said = _Said()
+    report = look(given.samples, load_task(given.task) if given.task else None, progress=said.checking)
+    said.end()
     _answer(given, report.as_dict(), report.to_text)
-    return 0
+    return 2 if report.errors else 0  # with lines that cannot be read, training refuses the file
 
 
 def train(given: argparse.Namespace) -> int:
@@ -54,6 +56,7 @@ def train(given: argparse.Namespace) -> int:
         task = replace(task, fusion=given.fusion)
     if given.seed is not None:
         task = replace(task, training=replace(task.training, seed=given.seed))
+    _check_writable(given.out)
     began = time.monotonic()
     with world() as processes:
         said = _Said() if processes.rank == 0 else None
@@ -112,7 +115,7 @@ def predict(given: argparse.Namespace) -> None:
     """Say what a model thinks of each sample, with how sure it is and what each modality added."""
     _need_train()
     model = _model(given)
-    samples = _samples(given, given.samples)
+    samples = _samples(given, given.samples, labels=False)
     predictions = model.predict(samples, shares=not given.no_shares)
     _warn_of_broken(model)
     for prediction in predictions:
@@ -132,7 +135,7 @@ def explain(given: argparse.Namespace) -> None:
     from duomo.learn.explain import explain as why
 
     model = _model(given)
-    samples = _samples(given, given.sample)
+    samples = _samples(given, given.sample, labels=False)
     if len(samples) != 1:
         raise InputError(f"{given.sample} holds {len(samples)} samples; explain takes one")
     found = why(model, samples[0], head=given.head)
@@ -174,7 +177,9 @@ def select_to_label(given: argparse.Namespace) -> None:
     _need_train()
     from duomo.learn import engine
 
-    found = engine.select_to_label(_model(given), _samples(given, given.samples), budget=given.budget, head=given.head)
+    found = engine.select_to_label(
+        _model(given), _samples(given, given.samples, labels=False), budget=given.budget, head=given.head
+    )
     _lines(given, found, lambda row: f"{row['id']}\t{row['head']}\tvalue {row['value']:.3f}")
 
 
@@ -183,7 +188,9 @@ def discover(given: argparse.Namespace) -> None:
     _need_train()
     from duomo.learn import engine
 
-    found = engine.discover(_model(given), _samples(given, given.samples), min_size=given.min_size, head=given.head)
+    found = engine.discover(
+        _model(given), _samples(given, given.samples, labels=False), min_size=given.min_size, head=given.head
+    )
     if given.html:
         _write(given.html, found.to_html())
     _answer(given, found.as_dict(), found.to_text)
@@ -219,8 +226,6 @@ def _need_train() -> None:
 
 def _torchrun(given: argparse.Namespace) -> int:
     """The same command in several processes on this machine."""
-    if given.processes < 1:
-        raise InputError(f"--processes is {given.processes}, wanted is at least 1")
     _encode_first(given)
     arguments = [a for a in given.arguments if a not in ("--engine", "torchrun") and not a.startswith("--engine=")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={given.processes}"]
@@ -266,12 +271,21 @@ def _loaded(given: argparse.Namespace, folder: Path) -> Model:
     return Model.load(folder, cache=_cache(given))
 
 
-def _samples(given: argparse.Namespace, path: Path) -> list[Sample]:
+def _samples(given: argparse.Namespace, path: Path, *, labels: bool = True) -> list[Sample]:
+    """
+    Args:
+        labels: whether a label that the task does not list is a mistake; what only asks the model does not read them.
+    """
+    from dataclasses import replace
+
     from duomo.learn.samples import load_samples
     from duomo.learn.task import load_task
 
     task = load_task(given.model / "task.yaml") if hasattr(given, "model") else None
-    samples = load_samples(path, heads=task.heads if task else (), group=task.group if task else "group")
+    heads = task.heads if task else ()
+    if not labels:
+        heads = tuple(replace(head, labels=()) for head in heads)
+    samples = load_samples(path, heads=heads, group=task.group if task else "group")
     if not samples:
         raise InputError(f"{path} holds no samples")
     return samples
@@ -291,20 +305,51 @@ def _trained(model: Model, out: Path, seconds: float) -> dict[str, Any]:
 
 def _told(model: Model, out: Path, began: float) -> str:
     assert model.result is not None
-    lines = [found.comparison.to_text() for found in model.result.heads.values()]
+    lines = [_compared(name, found.comparison.rows) for name, found in model.result.heads.items()]
     for name, reached in model.manifest().metrics.items():
+        form = "{:.3f}" if reached["measure"] == "r2" else "{:.1%}"
+        measure = {"r2": "R²"}.get(reached["measure"], reached["measure"])
         apart = (
-            f", {reached['untouched']:.1%} on {reached['untouched_rows']} untouched" if "untouched" in reached else ""
+            f", {form.format(reached['untouched'])} on {reached['untouched_rows']} untouched"
+            if "untouched" in reached
+            else ""
         )
-        lines.append(
-            f"{name}: {reached['measure']} {reached['out_of_fold']:.1%} out of fold on {reached['rows']}{apart}"
-        )
+        lines.append(f"{name}: {measure} {form.format(reached['out_of_fold'])} out of fold on {reached['rows']}{apart}")
     lines += [f"ALARM  {note}" for note in model.notes]
     lines += [f"broken  {b.id} {b.modality} {b.path or ''}: {b.reason}" for b in model.broken[:20]]
     if len(model.broken) > 20:
-        lines.append(f"broken  and {len(model.broken) - 20} more; see run/run.json")
+        lines.append(f"broken  and {len(model.broken) - 20} more; see {out}/run/run.json")
     lines.append(f"{out} is ready after {time.monotonic() - began:.1f} s. Next: duomo evaluate {out} TEST.jsonl")
     return "\n".join(lines)
+
+
+def _compared(head: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every member where the most modalities are there; of rows with less what was chosen. All of it is in run.json."""
+    if not rows:
+        return f"{head}: no rows to compare on\n"
+    patterns = list(dict.fromkeys(str(row["pattern"]) for row in rows))
+    whole = max(patterns, key=lambda pattern: pattern.count("+"))
+    members = [row for row in rows if row["pattern"] == whole]
+    wide = max(len(str(row["member"])) for row in members)
+    lines = [f"{head}, {members[0]['rows']} rows with {whole}:", f"  {'':<{wide}}   score    loss  weight"]
+    for row in members:
+        weight = f"{row['weight']:6.2f}" if row["member"] != "chosen" else " " * 6
+        line = f"  {row['member']:<{wide}}  {row['score']:6.3f}  {row['loss']:6.3f}  {weight}  {row['note']}"
+        lines.append(line.rstrip())
+    chosen = [row for row in rows if row["member"] == "chosen" and row["pattern"] != whole]
+    if chosen:
+        wide = max(len(str(row["pattern"])) for row in chosen)
+        lines += ["  with less:", *(_with_less(row, rows, wide) for row in chosen)]
+    return "\n".join([*lines, ""])
+
+
+def _with_less(chosen: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], wide: int) -> str:
+    speaks = [
+        f"{row['member']} {row['weight']:.2f}" if row["weight"] < 1 else str(row["member"])
+        for row in rows
+        if row["pattern"] == chosen["pattern"] and row["member"] != "chosen" and row["weight"] > 0
+    ]
+    return f"  {chosen['pattern']:<{wide}}  {chosen['score']:6.3f}  {' + '.join(speaks)}"
 
 
 def _facts(model: Model) -> dict[str, str]:
@@ -333,6 +378,16 @@ def _lines(
         print(json.dumps(row, ensure_ascii=False) if given.json else text(row))
 
 
+def _check_writable(folder: Path) -> None:
+    """Hours of training should not end with a folder that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be written: {error.strerror}") from error
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -348,7 +403,11 @@ class _Said:
         self.terminal, self.last = sys.stderr.isatty(), 0.0
 
     def encoding(self, done: int, of: int) -> None:
-        self.line(f"encoding {done} of {of}")
+        if of:
+            self.line(f"encoding {done} of {of}")
+
+    def checking(self, done: int, of: int) -> None:
+        self.line(f"looking at {done} of {of}")
 
     def training(self, entry: Mapping[str, Any]) -> None:
         loss = f", held-out loss {entry['validation_loss']:.4f}" if "validation_loss" in entry else ""
@@ -383,15 +442,17 @@ def add_commands(add: Add, common: argparse.ArgumentParser) -> None:
     command.add_argument("samples", type=Path, metavar="SAMPLES")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the model")
     command.add_argument("--fusion", choices=FUSIONS, help="default: the task's, which is auto")
-    command.add_argument("--seed", type=int)
+    command.add_argument("--seed", type=_at_least(0), metavar="N")
     command.add_argument("--engine", choices=("local", "torchrun"), default="local")
-    command.add_argument("--processes", type=int, default=2, metavar="N", help="of torchrun (default: 2)")
+    command.add_argument("--processes", type=_at_least(1), default=2, metavar="N", help="of torchrun (default: 2)")
 
     command = _on_model(add(evaluate, learn))
     command.add_argument("--report", type=Path, metavar="FILE.html")
     command.add_argument("--against", type=Path, metavar="DIR", help="another model, compared sample by sample")
     command.add_argument("--corruptions", default="all", metavar="all|none|NAME,…", help="damage to try (default: all)")
-    command.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    command.add_argument(
+        "--resamples", type=_at_least(1), default=1000, metavar="N", help="of the bootstrap (default: 1000)"
+    )
 
     command = _on_model(add(predict, learn))
     command.add_argument("--no-shares", action="store_true", help="leave out what each modality added")
@@ -413,17 +474,26 @@ def add_commands(add: Add, common: argparse.ArgumentParser) -> None:
     command.add_argument("samples", type=Path, nargs="?", metavar="SAMPLES", help="default: those it was trained on")
 
     command = _on_model(add(select_to_label, learn))
-    command.add_argument("--budget", type=int, default=50, metavar="N", help="how many (default: 50)")
+    command.add_argument("--budget", type=_at_least(1), default=50, metavar="N", help="how many (default: 50)")
     command.add_argument("--head", metavar="NAME", help="default: the first class head")
 
     command = _on_model(add(discover, learn))
     command.add_argument("--html", type=Path, metavar="FILE.html")
-    command.add_argument("--min-size", type=int, default=8, metavar="N", help="of a cluster (default: 8)")
+    command.add_argument("--min-size", type=_at_least(2), default=8, metavar="N", help="of a cluster (default: 8)")
     command.add_argument("--head", metavar="NAME", help="default: the first class head")
 
     command = add(duplicates, learn)
     command.add_argument("samples", type=Path, metavar="SAMPLES")
     command.add_argument("--threshold", type=float, default=0.97, metavar="COSINE")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} instead of a whole number from {least}")
+        return int(text)
+
+    return number
 
 
 def _on_model(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
