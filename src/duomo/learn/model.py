@@ -31,7 +31,7 @@ from duomo.learn.distributed import World
 from duomo.learn.encoders import Broken, encode, encoders_of
 from duomo.learn.fit import HeadFit, Result
 from duomo.learn.samples import fingerprint, load_samples
-from duomo.learn.targets import score
+from duomo.learn.targets import prepare, score
 from duomo.learn.task import Task, as_dict, load_task, parse_task, to_yaml
 from duomo.learn.train import Progress
 from duomo.models.encoders import Encoders
