@@ -68,9 +68,9 @@ def test_every_block_of_the_tutorial_runs_and_says_what_the_text_says(
             said["python"] = capsys.readouterr().out
 
     assert "train.jsonl:1 image media/t000.png: the picture is damaged" in said["duomo check"]
-    assert "(train.jsonl:110, test.jsonl:6)" in said["duomo check"]
+    assert "leaks between splits: 3\n" in said["duomo check"]
     assert "over only/image" in said["duomo train"]
-    assert "(class, 47 rows in 6 groups)" in said["duomo evaluate"]
+    assert "(class, 45 rows in 6 groups)" in said["duomo evaluate"]
     assert said["duomo label-errors"] == "t020\tintent: noise → refund\n"
     assert len(said["duomo select-to-label"].splitlines()) == 5
     assert "loyalty points" in said["duomo discover"]

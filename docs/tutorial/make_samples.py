@@ -134,7 +134,7 @@ def ticket(draw: random.Random, folder: Path, name: str, intent: str) -> dict[st
     elif shown:
         record["image"] = f"media/{name}.png"
         picture(draw, folder / record["image"], intent)
-        if draw.random() < 0.2:
+        if draw.random() < 0.5:
             record["audio"] = f"media/{name}.wav"
             sound(draw, folder / record["audio"], rattles=False)
     record["labels"] = {"intent": intent}
