@@ -221,13 +221,13 @@ class _Loop:
         self.done += 1
         validation, validation_solo = self.validate()
         if self.options.balance == "g_blend":
-            self.blend.update(solo / steps, validation_solo)
+            self.blend.update(solo / max(steps, 1), validation_solo)
         if validation < self.best_loss * (BETTER if self.best_loss > 0 else 1.0):
             self.best_loss, self.best_epoch = validation, self.done
             self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
         entry = {
             "epoch": self.done,
-            "train_loss": round(float(total.mean()) / steps, 6),
+            "train_loss": round(float(total.mean()) / max(steps, 1), 6),
             "validation_loss": round(validation, 6),
             "seconds": round(time.perf_counter() - began, 3),
         }
