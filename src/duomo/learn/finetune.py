@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from duomo.errors import ConfigError, InputError, MediaError
-from duomo.learn.huggingface import Checkpoint
+from duomo.learn.huggingface import EXTRA, Checkpoint
 from duomo.media.text import normalise
 from duomo.models.encoders import Value, read
 from duomo.types import Sample
@@ -183,7 +183,7 @@ class _Trainer:
         try:
             peft: Any = importlib.import_module("peft")
         except ImportError:
-            raise ConfigError("finetune: lora needs `peft`. Run `pip install 'duomo[finetune]'`.") from None
+            raise ConfigError(f"finetune: lora needs `peft`. {EXTRA}") from None
         rank = self._settings.rank
         config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear")
         with warnings.catch_warnings():

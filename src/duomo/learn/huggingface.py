@@ -28,7 +28,7 @@ _SAMPLING_RATE = 16_000
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model",
                  "tokenizer.model")  # fmt: skip
-_EXTRA = "Run `pip install 'duomo[finetune]'`."
+EXTRA = "Run `pip install 'duomo[finetune]'`, or from a checkout `python3 bootstrap.py finetune`."
 
 
 class Checkpoint:
@@ -150,7 +150,7 @@ def library() -> Any:
     try:
         transformers: Any = importlib.import_module("transformers")
     except ImportError:
-        raise ConfigError(f"a checkpoint as encoder needs `transformers`, which is not installed. {_EXTRA}") from None
+        raise ConfigError(f"a checkpoint as encoder needs `transformers`, which is not installed. {EXTRA}") from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
