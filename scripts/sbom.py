@@ -25,15 +25,22 @@ def build() -> dict[str, Any]:
 
 
 def _packages() -> list[dict[str, Any]]:
-    lock = (ROOT / "requirements" / "core.lock").read_text()
+    """Those that serve; as optional those that only training needs. Torch has no hash: requirements/torch.in."""
+    core, training = _locked("core.lock"), _locked("finetune.lock")
+    return [{**package, **({} if package in core else {"scope": "optional"})} for package in training]
+
+
+def _locked(name: str) -> list[dict[str, Any]]:
+    lock = (ROOT / "requirements" / name).read_text()
     found = []
     for entry in re.split(r"\n(?=[a-z0-9])", lock, flags=re.IGNORECASE):
         if match := re.match(r"([A-Za-z0-9_.-]+)==([^ ;\\]+)", entry):
-            name, version = match.groups()
-            hashes = [{"alg": "SHA-256", "content": digest} for digest in re.findall(r"sha256:([0-9a-f]{64})", entry)]
+            package, version = match.groups()
+            any_build = "sys_platform == 'none'" in entry  # what is installed is another file of this version
+            hashes = [] if any_build else re.findall(r"sha256:([0-9a-f]{64})", entry)
             found.append(
-                {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}",
-                 "hashes": hashes}
+                {"type": "library", "name": package, "version": version, "purl": f"pkg:pypi/{package}@{version}",
+                 "hashes": [{"alg": "SHA-256", "content": digest} for digest in hashes]}
             )  # fmt: skip
     return found
 
