@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from duomo.errors import ConfigError, InputError
-from duomo.learn.fit import projection
+from duomo.learn.inputs import projection
 from duomo.learn.task import Head
 from duomo.models.features import Features, View
 from tests.learn.synthetic import Rows, accuracy, assert_same_weights, fitted, junk, rows, task

@@ -72,7 +72,7 @@ def select_to_label(
     name = _class_head(model, head)
     features = model.features(samples)
     filled = np.flatnonzero(features.present.any(axis=1))  # of a sample without anything a person sees nothing either
-    samples, features = [samples[row] for row in filled], features.take(filled)
+    samples, features = [samples[int(row)] for row in filled], features.take(filled)
     scores = model.scores(features)[name]
     patterns = pattern_keys(features.present, features.modalities)
     chances = probabilities(scores.fused, patterns, model.heads[name])

@@ -17,38 +17,30 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from scipy.sparse import csr_matrix
 from scipy.special import log_softmax, logsumexp
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from duomo.errors import InputError
 from duomo.learn import experts, select
 from duomo.learn.checkpoint import Stages
-from duomo.learn.core import Core, Fusion, Plan, standardisation
+from duomo.learn.core import Core, Fusion, Plan
 from duomo.learn.distributed import World
 from duomo.learn.experts import Fitted
 from duomo.learn.fusion import TENSOR_MOST, FusionNetwork, Kind, Shape, check_operator
+from duomo.learn.inputs import Inputs
 from duomo.learn.objectives import Objective
+from duomo.learn.split import split
 from duomo.learn.targets import Prepared, hits, known, prepare, prior_of, score
 from duomo.learn.task import Head, Operator, Task
 from duomo.learn.train import Data, Progress, align, outputs_of, train, view_replica
 from duomo.models.encoders import TURN_DIM
-from duomo.models.features import Features, Floats, SparseRows, View
+from duomo.models.features import Features, View
 from duomo.types import Label
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-UNTOUCHED = 0.1  # share of the labelled rows kept apart for the leak alarm
-UNTOUCHED_FROM = 300  # labelled rows; fewer are all needed
-LARGE = 5000  # rows from which three folds do
 SUBSETS_OF = 4  # modalities of which every subset is a pattern; of more, only those that matter
 SELECTION_ROWS = 6000  # rows that choose between members
-WIDE = 256  # features of a modality up to which networks read them all; of more, their principal components
-COMPONENTS = 256  # of them kept
-PROJECTION_ROWS = 1500  # that decide the components
-VOCABULARY = 60_000  # n-grams kept, the most frequent
 PSEUDO_SHARES = (0.3, 0.5, 0.7, 0.9)  # of unlabelled rows taken in each round of self-training
 PSEUDO_WEIGHT = 0.7
 SCREENED_ON = 2  # folds on which a fused network has to show that it adds something
@@ -97,30 +89,6 @@ class Result:
     core: Core
     heads: dict[str, HeadFit]
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by network, metrics by epoch
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which rows each replica sees.
-
-    Attributes:
-        folds: held-out rows of the first F replicas.
-        untouched: rows that neither the folds nor the check replica see; may be empty, then there is no check replica.
-        sees: (R, N) float32.
-    """
-
-    folds: tuple[Rows, ...]
-    untouched: Rows
-    sees: Floats
-
-    @property
-    def ships(self) -> int:
-        return len(self.sees) - 1
-
-    @property
-    def held(self) -> list[Rows]:
-        """(R) rows whose loss stops a replica; none for the check replica, which must stay blind, and the last."""
-        return [*self.folds, *[np.empty(0, np.int64)] * (len(self.sees) - len(self.folds))]
 
 
 def fit(
@@ -184,10 +152,11 @@ class _Learner:
         self.labelled = np.flatnonzero(np.any([known(h.objective, h.targets) for h in self.heads], axis=0))
         self.unlabelled = np.setdiff1d(np.flatnonzero(self.present.any(1)), self.labelled)
         self._check()
-        self.split = self._split(untouched, taught)
+        seed = task.training.seed
+        strata = next((h.targets.astype(np.int64) for h in self.heads if h.objective.type == "class"), None)
+        self.split = split(self.labelled, self.groups, strata, task.training, untouched=untouched, taught=taught)
         self._check_folds()
-        self.vocabulary: dict[str, Rows] = {}
-        self._standardise()
+        self.inputs = Inputs(features, views, self.split.untouched, seed=seed, narrowed=task.preset != "article")
         self.pseudo: dict[str, list[NDArray[np.generic]]] = {
             h.name: [h.targets] * len(self.split.sees) for h in self.heads
         }
@@ -227,125 +196,6 @@ class _Learner:
                     "compare with. Give labels to more samples."
                 )
 
-    # --- rows
-
-    def _split(self, untouched: Rows | None, taught: Rows) -> Split:
-        rows, random = self.labelled, np.random.default_rng([self.task.training.seed, 1])
-        given = untouched is not None
-        if untouched is None:
-            untouched = self._apart(np.setdiff1d(rows, taught), random)
-        inside = np.setdiff1d(rows, untouched)
-        if len(inside) < 2:
-            raise InputError(
-                f"{len(inside)} labelled samples are too few to learn from; give at least two of each label."
-            )
-        folds = self._folds(np.setdiff1d(inside, taught))
-        n = len(self.present)
-        sees = np.zeros((len(folds) + 1 + (len(untouched) > 0 and not given), n), np.float32)
-        for replica, fold in enumerate(folds):
-            sees[replica, np.setdiff1d(inside, fold)] = 1
-        sees[-1, inside if given else rows] = 1
-        if len(untouched) and not given:
-            sees[-2, inside] = 1
-        return Split(tuple(folds), np.intersect1d(untouched, rows), sees)
-
-    def _apart(self, rows: Rows, random: np.random.Generator) -> Rows:
-        """A tenth of the labelled rows, whole groups."""
-        if len(rows) < UNTOUCHED_FROM:
-            return np.empty(0, np.int64)
-        names, index = np.unique(self.groups[rows], return_inverse=True)
-        order = random.permutation(len(names))
-        sizes = np.bincount(index)[order]
-        taken = order[np.cumsum(sizes) <= UNTOUCHED * len(rows)]
-        return rows[np.isin(index, taken)]
-
-    def _folds(self, rows: Rows) -> list[Rows]:
-        wanted = self.task.training.folds if len(rows) < LARGE else min(3, self.task.training.folds)
-        groups = self.groups[rows]
-        count = min(wanted, len(np.unique(groups)))
-        if count < 2:
-            raise InputError(
-                "all labelled samples are in one group, so no fold can be held out; give samples of other groups."
-            )
-        alone = len(np.unique(groups)) == len(groups)
-        strata = self._strata(rows)
-        seed = self.task.training.seed
-        splitter: Any
-        if strata is not None:
-            splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
-        elif alone:
-            splitter = KFold(count, shuffle=True, random_state=seed)
-        else:
-            splitter = GroupKFold(count, shuffle=True, random_state=seed)
-        blank = np.zeros(len(rows))
-        return [
-            rows[held]
-            for _, held in splitter.split(blank, blank if strata is None else strata, None if alone else groups)
-        ]
-
-    def _strata(self, rows: Rows) -> Rows | None:
-        """Labels of the first class head, rare ones together; None without one."""
-        for head in self.heads:
-            if head.objective.type == "class":
-                found = head.targets[rows].astype(np.int64)
-                counts = np.bincount(found + 1)
-                rare = counts[found + 1] < self.task.training.folds
-                few = 0 < rare.sum() < self.task.training.folds
-                return np.where(rare, counts.argmax() - 1 if few else -1, found)
-        return None
-
-    # --- inputs
-
-    def _standardise(self) -> None:
-        """z_k for linear experts, its components for networks, TF-IDF rows of n-grams; all without untouched rows."""
-        rows = np.setdiff1d(np.arange(len(self.present)), self.split.untouched)
-        self.statistics: dict[str, tuple[Floats, Floats]] = {}
-        self.z: list[Floats] = []
-        self.narrow: list[torch.Tensor] = []
-        self.text: dict[str, csr_matrix] = {}
-        self.idf: dict[str, Floats] = {}
-        self.projections: dict[str, Floats] = {}
-        for k, modality in enumerate(self.modalities):
-            parts = []
-            for view in self.views:
-                if view.modality != modality:
-                    continue
-                if view.sparse:
-                    self._tf_idf(view, rows)
-                    continue
-                x = self.features.dense[view.name]
-                if modality == "context":  # zeros say that there was no turn, and have to stay zeros
-                    mean, scale = np.zeros(view.dim, np.float32), np.full(view.dim, TURN_DIM**0.5, np.float32)
-                else:
-                    mean, scale = standardisation(x[rows], self.present[rows, k])
-                self.statistics[view.name] = (mean, scale)
-                here = self.present[:, k]
-                part = np.zeros(x.shape, np.float32)
-                part[here] = (x[here] - mean) * scale
-                parts.append(part)
-            joined = np.concatenate(parts, 1) if parts else np.zeros((len(self.present), 0), np.float32)
-            self.z.append(np.ascontiguousarray(joined, np.float32))
-            if joined.shape[1] > WIDE and modality != "context" and self.task.preset != "article":
-                self.projections[modality] = projection(
-                    joined[rows][self.present[rows, k]], seed=self.task.training.seed
-                )
-                joined = joined @ self.projections[modality]
-            self.narrow.append(torch.from_numpy(np.ascontiguousarray(joined, np.float32)))
-        self.here = torch.from_numpy(self.present.copy())
-
-    def _tf_idf(self, view: View, rows: Rows) -> None:
-        sparse = self.features.sparse[view.name]
-        here = self.present[:, self.modalities.index(view.modality)]
-        rows = rows[here[rows]]
-        inside = sparse.take(rows)
-        columns, counts = np.unique(inside.columns, return_counts=True)
-        kept = np.flatnonzero(counts >= 2)
-        kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[:VOCABULARY]])
-        self.vocabulary[view.name] = columns[kept]
-        idf = (np.log((1 + len(rows)) / (1 + counts[kept])) + 1).astype(np.float32)
-        self.idf[view.name] = np.concatenate([[0], idf]).astype(np.float32)
-        self.text[view.modality] = tf_idf(sparse, columns[kept], idf, here)
-
     # --- members
 
     def run(self) -> Result:
@@ -363,10 +213,10 @@ class _Learner:
             mine = found.setdefault(objective.name, {})
             for k, modality in enumerate(self.modalities):
                 inputs: dict[str, experts.Inputs] = {}
-                if self.z[k].shape[1]:
-                    inputs["linear"] = self.z[k] / np.float32(np.sqrt(self.z[k].shape[1]))
-                if modality in self.text and self.text[modality].shape[1]:
-                    inputs["ngrams"] = self.text[modality]
+                if self.inputs.z[k].shape[1]:
+                    inputs["linear"] = self.inputs.z[k] / np.float32(np.sqrt(self.inputs.z[k].shape[1]))
+                if modality in self.inputs.text and self.inputs.text[modality].shape[1]:
+                    inputs["ngrams"] = self.inputs.text[modality]
                 for member, x in inputs.items():
                     mine[modality, member] = experts.fit(
                         f"{member}/{modality}/{objective.name}{suffix}",
@@ -450,16 +300,16 @@ class _Learner:
         shape = Shape(
             kind,
             operator,
-            tuple(self.narrow[k].shape[1] for k in ks),
+            tuple(self.inputs.narrow[k].shape[1] for k in ks),
             outputs,
             training.hidden,
             training.dropout,
             self.task.preset == "article",
-            tuple(self.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
+            tuple(self.inputs.narrow[k].shape[1] // TURN_DIM * (self.modalities[k] == "context") for k in ks),
         )
-        here = self.here[:, ks]
+        here = self.inputs.here[:, ks]
         data = Data(
-            [self.narrow[k].to(device) for k in ks],
+            [self.inputs.narrow[k].to(device) for k in ks],
             here.to(device),
             {o.name: self._target(o, replicas).to(device) for o in objectives},
             (sees * here.any(1)).to(device),
@@ -490,7 +340,7 @@ class _Learner:
 
     def _wanted(self) -> dict[str, tuple[Any, Any, list[int]]]:
         """Networks to train: name -> kind, operator, modalities."""
-        dense = [k for k in range(len(self.modalities)) if self.z[k].shape[1]]
+        dense = [k for k in range(len(self.modalities)) if self.inputs.z[k].shape[1]]
         fusion, operator = self.task.fusion, self.task.operator
         found: dict[str, tuple[Any, Any, list[int]]] = {}
         if fusion in ("auto", "unimodal", "late"):
@@ -551,12 +401,12 @@ class _Learner:
         if member == "mlp":
             network = view_replica(self.networks[f"mlp/{modality}"], replica)
             index = torch.from_numpy(rows)
-            found = outputs_of(network, [self.narrow[k][index]], self.here[index][:, [k]])[objective.name]
+            found = outputs_of(network, [self.inputs.narrow[k][index]], self.inputs.here[index][:, [k]])[objective.name]
             return np.asarray(found, np.float64)
         x = (
-            self.text[modality][rows]
+            self.inputs.text[modality][rows]
             if member == "ngrams"
-            else self.z[k][rows] / np.float32(np.sqrt(self.z[k].shape[1]))
+            else self.inputs.z[k][rows] / np.float32(np.sqrt(self.inputs.z[k].shape[1]))
         )
         return np.asarray(fitted[modality, member].outputs(x, replica), np.float64)
 
@@ -601,7 +451,7 @@ class _Learner:
                 return self._held_out(of, mine)
 
             within[modality] = select.blend(objective, {member: call(member) for member in members}, targets[mine])
-        prior = prior_of(objective, targets[self.labelled])
+        prior = prior_of(objective, targets[self.split.sees[-1] > 0])
         eta = self._held_out(
             lambda at, replica: self._single(objective, fitted, within, at, replica, networks=networks), rows
         )
@@ -747,13 +597,13 @@ class _Learner:
 
     def _network_eta(self, objective: Objective, network: FusionNetwork, bits: int, rows: Rows) -> Array:
         """(n, O) η of a fused network about held-out rows with this pattern; NaN in folds it was not trained for."""
-        present = self.here & torch.from_numpy(self._mask(bits))
+        present = self.inputs.here & torch.from_numpy(self._mask(bits))
 
         def call(at: Rows, replica: int) -> Array:
             if replica >= network.replicas:
                 return np.full((len(at), objective.outputs), np.nan)
             index = torch.from_numpy(at)
-            outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.narrow], present[index])
+            outputs = outputs_of(view_replica(network, replica), [z[index] for z in self.inputs.narrow], present[index])
             return select.natural(objective, outputs[objective.name])
 
         return self._held_out(call, rows)
@@ -855,18 +705,18 @@ class _Learner:
         mlps = {f"mlp/{m}" for fit_ in heads.values() for m, members in fit_.fusion.within.items() if "mlp" in members}
         networks = {name: network.shape for name, network in self.networks.items() if name in used | mlps}
         plan = Plan(
-            self.modalities, self.views, {name: len(columns) for name, columns in self.vocabulary.items()},
+            self.modalities, self.views, {name: len(columns) for name, columns in self.inputs.vocabulary.items()},
             networks, {name: fit_.fusion for name, fit_ in heads.items()},
-            {name: components.shape[1] for name, components in self.projections.items()},
+            {name: components.shape[1] for name, components in self.inputs.projections.items()},
         )  # fmt: skip
         core = Core(plan)
-        core.vocabularies = dict(self.vocabulary)
+        core.vocabularies = dict(self.inputs.vocabulary)
         state = core.state_dict()
-        for view, (mean, scale) in self.statistics.items():
+        for view, (mean, scale) in self.inputs.statistics.items():
             core.set_standardisation(view, mean, scale)
-        for view, idf in self.idf.items():
+        for view, idf in self.inputs.idf.items():
             core.set_idf(view, idf)
-        for modality, components in self.projections.items():
+        for modality, components in self.inputs.projections.items():
             core.set_projection(modality, components)
         for name in networks:
             core.set_network(name, view_replica(self.networks[name], self.split.ships))
@@ -883,41 +733,8 @@ class _Learner:
 # --- parts
 
 
-def projection(z: Floats, *, seed: int) -> Floats:
-    """(D, P) principal components of standardised rows, scaled to the root of their deviation and mean variance 1.
-
-    Thousands of features and hundreds of rows: the rows span few directions, and what trains on these is many times
-    faster. Half-way to whitening keeps strong directions ahead without drowning the others.
-    """
-    random = np.random.default_rng([seed, 3])
-    rows = z if len(z) <= PROJECTION_ROWS else z[np.sort(random.choice(len(z), PROJECTION_ROWS, replace=False))]
-    count = min(COMPONENTS, len(rows) - 1, z.shape[1])
-    if count < 1:
-        return np.zeros((z.shape[1], 1), np.float32)
-    last = len(rows) - 1
-    variance, vectors = eigh(rows @ rows.T / len(rows), subset_by_index=[last - count + 1, last])
-    deviation = np.sqrt(np.maximum(variance, 1e-12))
-    components = rows.T @ (vectors / (deviation * np.sqrt(len(rows))))
-    scaled = components / np.sqrt(deviation)
-    return np.asarray(scaled / np.sqrt(max(deviation.mean(), 1e-12)), np.float32)
-
-
 def blended(members: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
     return np.asarray(sum(weight * members[name] for name, weight in weights.items()))
-
-
-def tf_idf(rows: SparseRows, vocabulary: Rows, idf: Floats, here: NDArray[np.bool_]) -> csr_matrix:
-    """(n, V) rows of length 1, zeros where the modality is not `here`."""
-    place = np.searchsorted(vocabulary, rows.columns)
-    inside = place < len(vocabulary)
-    inside[inside] = vocabulary[place[inside]] == rows.columns[inside]
-    row = np.repeat(np.arange(len(rows)), np.diff(rows.starts))
-    inside &= here[row]
-    row = row[inside]
-    values = rows.values[inside] * idf[place[inside]]
-    lengths = np.sqrt(np.bincount(row, weights=values.astype(np.float64) ** 2, minlength=len(rows)))
-    values = (values / np.maximum(lengths[row], 1e-12)).astype(np.float32)
-    return csr_matrix((values, (row, place[inside])), shape=(len(rows), len(vocabulary)), dtype=np.float32)
 
 
 def _surest(eta: Array, share: float) -> tuple[Rows, Rows]:
