@@ -107,8 +107,9 @@ def junk(features: Features, value: float) -> Features:
     sparse = {}
     for name, entries in features.sparse.items():
         here = features.present[:, features.modalities.index(name.split(".")[0])]
+        known = np.unique(entries.columns)
         kept = [
-            (entries.columns[a:b], entries.values[a:b]) if there else (np.arange(3) + 7, np.full(3, value))
+            (entries.columns[a:b], entries.values[a:b]) if there else (known, np.full(len(known), value))
             for a, b, there in zip(entries.starts, entries.starts[1:], here, strict=False)
         ]
         starts = np.concatenate([[0], np.cumsum([len(columns) for columns, _ in kept])]).astype(np.int64)
