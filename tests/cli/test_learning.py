@@ -167,6 +167,21 @@ def test_the_data_engine_lists_labels_samples_and_clusters(trained, run):
     assert lines == ["s0\tagain\tfeatures.v 1.000", "s0\tagain\tfeatures.w 1.000"]
 
 
+def test_discover_finds_a_kind_that_no_training_sample_had(trained, run):
+    drawn = random.Random(4)
+    known = [sample(number, drawn) for number in range(40)]
+    vectors = [[drawn.gauss(0, 0.3) for _ in range(3)] + [drawn.gauss(4, 0.3), drawn.gauss(0, 0.3)] for _ in range(20)]
+    hidden = [{"id": f"h{n}", "features": {"v": vector, "w": vector[:3]}} for n, vector in enumerate(vectors)]
+    some = trained.write("hidden.jsonl", *known, *hidden)
+
+    _, lines, _ = run("discover", trained / "m", some, "--head", "kind", "--json")
+
+    found = json.loads(lines[0])
+    assert max(len({f"h{n}" for n in range(20)} & set(one["members"])) for one in found["clusters"]) > 10
+    assert len(found["known"]) >= 20
+    assert not {f"h{n}" for n in range(20)} & set(found["known"])
+
+
 def test_check_reports_the_lines_that_can_be_read_beside_those_that_cannot(trained, run):
     path = trained.write("mixed.jsonl", {"id": "a", "text": "hello"}, {"id": "b", "txt": "hello"}, {"id": "c"})
     code, lines, _ = run("check", path, "--json")
