@@ -431,7 +431,8 @@ def _axis(name: str, figures: Sequence[Figure]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(ends), max(ends)
     margin = max((high - low) * 0.08, 0.002 if _unit(name) else 1e-6)
-    bounds = (0.0, 1.0) if _unit(name) else (-np.inf, np.inf)
+    # an axis with room below zero would say that an error, or a share, can be negative
+    bounds = (0.0, 1.0) if _unit(name) else (0.0 if low >= 0 else -np.inf, np.inf)
     return float(max(bounds[0], low - margin)), float(min(bounds[1], high + margin))
 
 
