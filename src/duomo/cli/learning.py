@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from duomo.types import Sample
 
 FUSIONS = ("auto", "early", "intermediate", "late", "unimodal")
+PREDICTED_AT_ONCE = 1000  # samples, so that memory does not grow with the file
 DAMAGED_ROWS = 200  # labelled samples that `evaluate` damages on purpose; each kind of damage encodes them again
 
 
@@ -116,17 +117,18 @@ def predict(given: argparse.Namespace) -> None:
     _need_train()
     model = _model(given)
     samples = _samples(given, given.samples, labels=False)
-    predictions = model.predict(samples, shares=not given.no_shares)
-    _warn_of_broken(model)
-    for prediction in predictions:
-        if given.json:
-            print(json.dumps(prediction.as_dict(), ensure_ascii=False))
-            continue
-        heads = (
-            f"{name}: {head.label}" + ("  (ask a person)" if head.abstain else "")
-            for name, head in prediction.heads.items()
-        )
-        print(f"{prediction.id}\t" + "\t".join(heads))
+    for first in range(0, len(samples), PREDICTED_AT_ONCE):
+        predictions = model.predict(samples[first : first + PREDICTED_AT_ONCE], shares=not given.no_shares)
+        _warn_of_broken(model)
+        for prediction in predictions:
+            if given.json:
+                print(json.dumps(prediction.as_dict(), ensure_ascii=False))
+                continue
+            heads = (
+                f"{name}: {head.label}" + ("  (ask a person)" if head.abstain else "")
+                for name, head in prediction.heads.items()
+            )
+            print(f"{prediction.id}\t" + "\t".join(heads))
 
 
 def explain(given: argparse.Namespace) -> None:

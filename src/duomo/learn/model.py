@@ -44,7 +44,7 @@ from duomo.types import Label, Sample
 Samples = Sequence[Sample] | Path | str
 
 MANIFEST, PLAN, WEIGHTS, OOF, TASK = "model.json", "plan.json", "weights.safetensors", "oof.npz", "task.yaml"
-RUN, STAGES = "run", "stages"
+RUN, STAGES, ENCODERS = "run", "stages", "encoders"
 EXPORTS = ("onnx", "tensorflow")  # folders inside the model's
 FALSE_ALARMS = 0.01  # largest share of in-scope samples that may be called out of scope
 
@@ -145,7 +145,8 @@ class Model:
             from duomo.learn.finetune import Settings, finetune
 
             done = finetune(
-                samples, modality=modality, checkpoint=options.encoder, out=Path(folder) / "encoders" / modality,
+                samples, modality=modality, checkpoint=options.encoder,
+                out=Path(folder).resolve() / ENCODERS / modality,
                 heads=[head.name for head in self.task.heads if head.type == "class"],
                 settings=Settings(method=options.finetune, seed=self.task.training.seed),
             )  # fmt: skip
@@ -340,7 +341,7 @@ class Model:
         if unchecked := {WEIGHTS, PLAN, TASK} - set(manifest.files):
             raise ModelUnavailable(f"{folder / MANIFEST} has no hash for {', '.join(sorted(unchecked))}. Train again.")
         manifest.check(folder)
-        model = cls(load_task(folder / TASK), cache=cache, workers=workers)
+        model = cls(_with_own_encoders(load_task(folder / TASK), folder), cache=cache, workers=workers)
         try:
             plan = Plan.from_dict(json.loads((folder / PLAN).read_text(encoding="utf-8")))
         except (KeyError, TypeError, ValueError) as error:
@@ -363,6 +364,16 @@ class Model:
         """What the folds' models said about the training rows: `ids`, `groups`, and by head HEAD.rows (indices),
         HEAD.fused, HEAD.single, HEAD.targets."""
         return self._oof
+
+
+def _with_own_encoders(task: Task, folder: Path) -> Task:
+    """Checkpoints that were fine-tuned for this model lie in its folder, wherever that has moved to."""
+    here = {
+        modality: replace(options, encoder=str((folder / ENCODERS / modality).resolve()))
+        for modality, options in task.modalities.items()
+        if (folder / ENCODERS / modality).is_dir()
+    }
+    return replace(task, modalities={**task.modalities, **here})
 
 
 def _task(task: Task | Mapping[str, str] | Path | str) -> Task:

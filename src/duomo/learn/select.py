@@ -109,6 +109,8 @@ class Choice:
 
     def reason(self) -> str:
         """One line for the comparison table."""
+        if self.weights == {self.best_single: 1.0} and self.harmless:
+            return f"{self.best_single} alone"
         if self.harmless:
             return f"gain {self.gain:.4f} ± {self.error:.4f} over {self.best_single}"
         return f"{self.best_single} alone: fusion's gain {self.gain:.4f} does not exceed its error {self.error:.4f}"
