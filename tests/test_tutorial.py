@@ -71,7 +71,7 @@ def test_every_block_of_the_tutorial_runs_and_says_what_the_text_says(
     assert "leaks between splits: 3\n" in said["duomo check"]
     assert "over only/image" in said["duomo train"]
     assert "(class, 45 rows in 6 groups)" in said["duomo evaluate"]
-    assert said["duomo label-errors"] == "t020\tintent: noise → refund\n"
+    assert said["duomo label-errors"] == "t016\tintent: noise → refund\n"
     assert len(said["duomo select-to-label"].splitlines()) == 5
     assert "loyalty points" in said["duomo discover"]
     assert "会员积分" in said["duomo discover"]

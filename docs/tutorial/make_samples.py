@@ -107,7 +107,7 @@ def main(folder: Path) -> None:
     draw = random.Random(SEED)
     (folder / "media").mkdir(parents=True, exist_ok=True)
     train = [ticket(draw, folder, f"t{i:03d}", list(WORDS)[i % len(WORDS)]) for i in range(112)]
-    train[20]["labels"]["intent"] = "noise"  # a mistake of whoever labelled: it is a refund
+    train[16]["labels"]["intent"] = "noise"  # a mistake of whoever labelled: it is a refund
     test = [ticket(draw, folder, f"e{i:03d}", list(WORDS)[i % len(WORDS)]) for i in range(48)]
     new = [ticket(draw, folder, f"u{i:03d}", list(WORDS)[i % len(WORDS)]) for i in range(24)]
     for record in new:
