@@ -259,8 +259,9 @@ export class Session extends EventTarget {
     this.#flush();
   }
 
-  /** @param {string} id */
-  discard(id) {
+  /** Gone from what is kept before it is gone from sight: a reload must not bring it back. @param {string} id */
+  async discard(id) {
+    await this.outbox.remove(id);
     this.#acknowledged(id);
     this.#changed();
   }
