@@ -1,0 +1,280 @@
+-- The trained model in the conversation: which models there are and which of them answers, the policy, what was
+-- understood of each message, what people said about it, and the runs that make the next model.
+
+ALTER TABLE agents ADD COLUMN team text;
+ALTER TABLE contacts ADD COLUMN may_train boolean;             -- NULL: as the workspace's policy says
+ALTER TABLE conversations ADD COLUMN team text;                -- that it was handed over to
+ALTER TABLE conversations ADD COLUMN priority text NOT NULL DEFAULT 'normal'
+    CHECK (priority IN ('low', 'normal', 'high', 'urgent'));
+ALTER TABLE conversations ADD COLUMN opened_at timestamptz;    -- first handed over to people
+ALTER TABLE conversations ADD COLUMN resolved_at timestamptz;  -- last resolved; NULL while it is not
+ALTER TABLE conversations ADD COLUMN reopened_at timestamptz;  -- last reopened after a resolve, by anybody
+ALTER TABLE conversations ADD COLUMN confirmed_at timestamptz; -- the customer said that it helped
+CREATE INDEX ON conversations (workspace_id, created_at);
+
+-- Policy -----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE policies (                        -- the newest version holds; an older one is made valid by saving it anew
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    version      integer NOT NULL,
+    text         text NOT NULL,                -- YAML, as it was written
+    note         text NOT NULL DEFAULT '',
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, version)
+);
+
+-- Models -----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE models (                          -- an exported folder, kept below HOME/models/WORKSPACE/FINGERPRINT
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    fingerprint  text NOT NULL,                -- SHA-256 of manifest.json, which holds the hashes of the other files
+    name         text NOT NULL,
+    origin       text NOT NULL CHECK (origin IN ('shipped', 'folder', 'improve')),
+    manifest     jsonb NOT NULL,
+    samples      text,                         -- path of the samples.jsonl it was trained from, to train again with
+    reference    jsonb,                        -- what is usual, for drift: see support/drift.py
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (workspace_id, fingerprint)
+);
+
+CREATE TABLE deployments (                     -- which model had which part from when to when; rows are only ever closed
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    model_id     uuid NOT NULL REFERENCES models ON DELETE CASCADE,
+    role         text NOT NULL CHECK (role IN ('active', 'canary', 'shadow')),
+    share        real CHECK (share > 0 AND share <= 1),  -- of the conversations, of a canary
+    began_at     timestamptz NOT NULL DEFAULT now(),
+    began_by     text NOT NULL,                -- agent | improve | rollout | rollback
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL,
+    reason       text NOT NULL DEFAULT '',
+    ended_at     timestamptz,
+    ended_by     text,
+    ended_reason text
+);
+CREATE UNIQUE INDEX one_of_each_role ON deployments (workspace_id, role) WHERE ended_at IS NULL;
+CREATE INDEX ON deployments (workspace_id, began_at DESC);
+
+CREATE TABLE part_views (                      -- what a model's encoders made of a file, so that a turn encodes nothing
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    part_id      uuid NOT NULL REFERENCES parts ON DELETE CASCADE,
+    view         text NOT NULL,                -- "image.efficientnet"
+    version      text NOT NULL,
+    vector       bytea NOT NULL,               -- float32, little endian
+    PRIMARY KEY (part_id, view)
+);
+ALTER TABLE part_views ALTER COLUMN vector SET STORAGE EXTERNAL;
+
+CREATE TABLE predictions (                     -- what a model understood of a turn; of its last customer message
+    id              uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id    uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    conversation_id uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    message_id      uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    model_id        uuid NOT NULL REFERENCES models ON DELETE CASCADE,
+    role            text NOT NULL CHECK (role IN ('active', 'canary', 'shadow')),
+    heads           jsonb NOT NULL,            -- {head: {label, confidence, set, abstain, out_of_scope, conflict, shares}}
+    pattern         text NOT NULL,             -- "text+image": the modalities that were there
+    language        text NOT NULL,
+    text            text NOT NULL,             -- what the model read: written, said, seen
+    duration_ms     real NOT NULL,             -- beside the encoding
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (message_id, model_id)
+);
+CREATE INDEX ON predictions (workspace_id, created_at);
+CREATE INDEX ON predictions (conversation_id);
+
+CREATE TABLE embeddings (                      -- one vector of a turn a modality: for drift, diversity and discovery
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    message_id   uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    modality     text NOT NULL,
+    vector       halfvec NOT NULL,             -- its first dense view, of length 1
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (message_id, modality)
+);
+
+-- What people say about it -----------------------------------------------------------------------------------------
+
+CREATE TABLE intents (                         -- labels beside those that the active model knows
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    head         text NOT NULL DEFAULT 'intent',
+    name         text NOT NULL CHECK (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+    title        jsonb NOT NULL DEFAULT '{}',  -- {zh, en}
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, head, name)
+);
+
+CREATE TABLE labels (                          -- what a person said a message is or should have been; never changed
+    id              uuid PRIMARY KEY,          -- made by the client: saying it twice is saying it once
+    workspace_id    uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    conversation_id uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
+    message_id      uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    kind            text NOT NULL CHECK (kind IN ('head', 'transcript', 'ocr', 'source', 'answer', 'handoff')),
+    head            text NOT NULL DEFAULT '',  -- of kind head
+    value           jsonb NOT NULL,            -- head: the label · transcript, ocr: the text · source: article id or null
+                                               -- · answer: the better text · handoff: true | false
+    said            jsonb NOT NULL DEFAULT '{}',  -- what the system had said: prediction, decision, versions
+    origin          text NOT NULL CHECK (origin IN ('correction', 'review', 'recheck', 'second', 'discover', 'script')),
+    agent_id        uuid REFERENCES agents ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON labels (workspace_id, created_at);
+CREATE INDEX ON labels (message_id, kind, head, created_at DESC);
+CREATE INDEX ON labels (conversation_id);
+
+CREATE TABLE suspects (                        -- labels that the newest training takes for wrong: to be looked at again
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    message_id   uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    head         text NOT NULL,
+    given        text NOT NULL,
+    suggested    text NOT NULL,
+    confidence   real NOT NULL,                -- of the given label, [0, 1]
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    done_at      timestamptz,
+    PRIMARY KEY (message_id, head)
+);
+
+CREATE TABLE proposals (                       -- what `discover` found: an intent without a name, an article that lacks
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    kind         text NOT NULL CHECK (kind IN ('intent', 'article')),
+    name         text NOT NULL,
+    terms        jsonb NOT NULL DEFAULT '[]',
+    messages     jsonb NOT NULL DEFAULT '[]',  -- ids, nearest to the centre first
+    cohesion     real,
+    state        text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed')),
+    became       text,                         -- the intent's name, or the article's id
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    decided_at   timestamptz
+);
+CREATE INDEX ON proposals (workspace_id, state, created_at DESC);
+
+CREATE TABLE drafts (                          -- articles on their way into the knowledge
+    id              uuid PRIMARY KEY,
+    workspace_id    uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    conversation_id uuid REFERENCES conversations ON DELETE SET NULL,
+    message_id      uuid REFERENCES messages ON DELETE SET NULL,
+    language        text NOT NULL,
+    title           text NOT NULL,
+    text            text NOT NULL,             -- Markdown
+    pictures        jsonb NOT NULL DEFAULT '[]',  -- [{blob, alt}]
+    state           text NOT NULL DEFAULT 'draft' CHECK (state IN ('draft', 'published', 'dismissed')),
+    article_id      text,
+    agent_id        uuid REFERENCES agents ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now()
+);
+
+-- Runs -------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE improvements (
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    state        text NOT NULL DEFAULT 'queued'
+                 CHECK (state IN ('queued', 'exporting', 'training', 'comparing', 'refused', 'promoted', 'failed', 'nothing_new')),
+    began_by     text NOT NULL DEFAULT 'schedule',  -- schedule | agent | command
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL,
+    counts       jsonb NOT NULL DEFAULT '{}',  -- labelled, unlabelled, held_out, corrections, left out and why
+    base_id      uuid REFERENCES models ON DELETE SET NULL,      -- the active model it was compared with
+    model_id     uuid REFERENCES models ON DELETE SET NULL,      -- the candidate
+    comparison   jsonb,                        -- figures with intervals, by slice
+    gates        jsonb,                        -- [{gate, passed, why}]
+    verdict      text NOT NULL DEFAULT '',     -- why it was promoted, refused, failed; an owner's words where one decided
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    finished_at  timestamptz
+);
+CREATE UNIQUE INDEX one_improvement_at_a_time ON improvements (workspace_id)
+    WHERE state IN ('queued', 'exporting', 'training', 'comparing');
+
+CREATE TABLE alarms (
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    kind         text NOT NULL,                -- drift | rollback | improve
+    subject      text NOT NULL,                -- "image": what it is about; at most one open alarm each
+    data         jsonb NOT NULL DEFAULT '{}',
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    cleared_at   timestamptz,
+    agent_id     uuid REFERENCES agents ON DELETE SET NULL
+);
+CREATE UNIQUE INDEX one_open_alarm ON alarms (workspace_id, kind, subject) WHERE cleared_at IS NULL;
+
+CREATE TABLE explanations (                    -- of a bot's message or a hand-over, made when somebody asks or has time
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    message_id   uuid PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    state        text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'done', 'failed')),
+    body         jsonb,
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+-- Versions of the knowledge ----------------------------------------------------------------------------------------
+
+CREATE TABLE knowledge_versions (
+    workspace_id uuid PRIMARY KEY REFERENCES workspaces ON DELETE CASCADE,
+    version      bigint NOT NULL
+);
+
+CREATE TABLE article_history (                 -- articles as they were from one version of the knowledge to another
+    workspace_id uuid NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+    id           text NOT NULL,
+    topic        text,
+    title        text NOT NULL,
+    language     text NOT NULL,
+    uri          text NOT NULL,
+    text         text NOT NULL,
+    content_hash text NOT NULL,
+    until        bigint NOT NULL,              -- the version that no longer has it
+    changed_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON article_history (workspace_id, id, until);
+ALTER TABLE articles ADD COLUMN since bigint NOT NULL DEFAULT 0;        -- the version that brought it
+ALTER TABLE article_history ADD COLUMN since bigint NOT NULL DEFAULT 0;
+
+-- Every change of an article's content is a version; what it replaced is kept.
+CREATE FUNCTION article_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    _workspace uuid := coalesce(NEW.workspace_id, OLD.workspace_id);
+    _version bigint;
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.content_hash = NEW.content_hash THEN
+        RETURN NEW;
+    END IF;
+    IF NOT EXISTS (SELECT FROM workspaces WHERE id = _workspace) THEN
+        RETURN coalesce(NEW, OLD);             -- the whole workspace is being erased
+    END IF;
+    INSERT INTO knowledge_versions VALUES (_workspace, 1)
+        ON CONFLICT (workspace_id) DO UPDATE SET version = knowledge_versions.version + 1
+        RETURNING version INTO _version;
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        INSERT INTO article_history (workspace_id, id, topic, title, language, uri, text, content_hash, since, until)
+            VALUES (_workspace, OLD.id, OLD.topic, OLD.title, OLD.language, OLD.uri, OLD.text, OLD.content_hash, OLD.since, _version);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    NEW.since := _version;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER article_changed BEFORE INSERT OR UPDATE OR DELETE ON articles
+    FOR EACH ROW EXECUTE FUNCTION article_changed();
+
+-- Rights -----------------------------------------------------------------------------------------------------------
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO duomo_app;
+REVOKE INSERT, UPDATE, DELETE ON instance FROM duomo_app;
+REVOKE INSERT, DELETE ON workspaces FROM duomo_app;
+REVOKE UPDATE ON labels FROM duomo_app;
+REVOKE UPDATE, DELETE ON policies FROM duomo_app;
+
+DO $$
+DECLARE
+    _table text;
+BEGIN
+    FOREACH _table IN ARRAY ARRAY['policies', 'models', 'deployments', 'part_views', 'predictions', 'embeddings', 'intents',
+        'labels', 'suspects', 'proposals', 'drafts', 'improvements', 'alarms', 'explanations', 'knowledge_versions', 'article_history']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', _table);
+        EXECUTE format('CREATE POLICY own ON %I USING (workspace_id = current_workspace())', _table);
+    END LOOP;
+END $$;
