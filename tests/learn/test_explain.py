@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from duomo.errors import InputError
-from duomo.learn.explain import Served, Similar, explain, faithfulness, nearest
+from duomo.learn.explain import Served, Similar, explain, nearest
+from duomo.learn.faithfulness import faithfulness
 from duomo.learn.occlude import FEWEST_WINDOWS, GRID, MOST, Entries, Frames, Patches, Windows, Words
 from duomo.media.video import Clip
 from duomo.models.features import Features

@@ -35,7 +35,7 @@ from duomo.learn.targets import prepare, score
 from duomo.learn.task import Task, as_dict, load_task, parse_task, to_yaml
 from duomo.learn.train import Progress
 from duomo.models.encoders import Encoders
-from duomo.models.features import Features, View
+from duomo.models.features import Features, Floats, View
 from duomo.models.heads import HeadInfo, pattern_keys
 from duomo.models.manifest import Manifest
 from duomo.models.understanding import HeadOutput, Prediction, Scores, Understanding
@@ -276,6 +276,12 @@ class Model:
         from duomo.learn.evaluate import evaluate
 
         return evaluate(self, self._read(samples), **options)
+
+    @property
+    def means(self) -> dict[str, Floats]:
+        """Of plain vectors over the training samples, by modality."""
+        plain = [view for view in self.views if view.modality.startswith("features.") and not view.sparse]
+        return {v.modality: self.core.get_buffer_(f"mean:{v.name}".replace(".", "/")).numpy() for v in plain}
 
     def explain(self, sample: Sample, **options: Any) -> Any:
         """An `explain.Explanation`; options as `explain.explain`."""
