@@ -3,7 +3,7 @@
 import { html, nothing, repeat } from "../vendor/lit.js";
 import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
-import { modal } from "./modal.js";
+import { closeMenu, menu, modal } from "./modal.js";
 import "./sign_in.js";
 import "./inbox.js";
 import "./media_view.js";
@@ -14,16 +14,22 @@ import "./details.js";
 import "./knowledge.js";
 import "./system.js";
 
-/** @typedef {{page: "inbox" | "knowledge" | "system", id: string | null, details: boolean}} Route */
+/** @typedef {{page: string, path: string[], id: string | null, details: boolean}} Route path: what follows the page; id: of the open conversation */
+/** @typedef {{sign: import("../shared/icons.js").IconName, view: ((path: string[]) => unknown) | null}} Page */
 
-const PAGES = /** @type {const} */ (["inbox", "knowledge", "system"]);
-const PAGE_ICONS = /** @type {const} */ ({ inbox: "inbox", knowledge: "book", system: "settings" });
+/** The rail, in its order; the first page is where one begins. @type {Record<string, Page>} */
+const PAGES = {
+  inbox: { sign: "inbox", view: null },
+  knowledge: { sign: "book", view: () => html`<console-knowledge></console-knowledge>` },
+  system: { sign: "settings", view: () => html`<console-system></console-system>` },
+};
+const AT_HAND = 4; // pages that a phone shows beside its menu
 
 /** #/inbox/ID/details -> a page. @returns {Route} */
 function routeOf() {
-  const [page, id, pane] = location.hash.replace(/^#\/?/, "").split("/");
-  const known = PAGES.find((name) => name === page) ?? "inbox";
-  return { page: known, id: known === "inbox" && id ? id : null, details: pane === "details" };
+  const [page, ...path] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const known = page in PAGES ? page : "inbox";
+  return { page: known, path, id: (known === "inbox" && path[0]) || null, details: path[1] === "details" };
 }
 
 /** Whether keys mean text here. @param {EventTarget | null} target */
@@ -74,7 +80,7 @@ class Console extends Pane {
       } else if (writes(event.target)) /** @type {HTMLElement} */ (event.target).blur();
       return;
     }
-    const held = event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
+    const held = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
     if (held || !desk.session || !desk.shortcuts || writes(event.target) || document.querySelector("dialog[open]")) return;
     const act = this.#shortcuts()[event.key];
     if (!act) return;
@@ -114,7 +120,7 @@ class Console extends Pane {
       <div class="shell" data-view=${view} data-page=${page}>
         ${this.#rail()}
         ${page === "inbox" ? html`<console-inbox></console-inbox><main id="main" tabindex="-1"><console-conversation></console-conversation></main>${id ? html`<console-details></console-details>` : nothing}`
-          : html`<main id="main" tabindex="-1">${page === "knowledge" ? html`<console-knowledge></console-knowledge>` : html`<console-system></console-system>`}</main>`}
+          : html`<main id="main" tabindex="-1">${PAGES[page].view?.(this.route.path)}</main>`}
       </div>
       <article-sheet></article-sheet>
       ${this.helps ? this.#help() : nothing} ${this.#toasts()}`;
@@ -128,19 +134,42 @@ class Console extends Pane {
 
   #rail() {
     const { t } = desk;
-    /** @param {string} label @param {import("../shared/icons.js").IconName} sign @param {() => void} act */
-    const tool = (label, sign, act) => html`<button class="rail-item" type="button" aria-label=${label} title=${label} @click=${act}>${icon(sign, 22)}</button>`;
+    const names = Object.keys(PAGES);
+    const rest = [...names.slice(AT_HAND).map((name) => this.#railPage(name)), ...this.#railTools()];
     return html`<nav class="rail" aria-label=${t("console")}>
       <img class="logo" src="/w/console/icon.svg" alt="Duomo" width="32" height="32" />
-      ${PAGES.map((page) => html`<a class="rail-item" href="#/${page}" aria-current=${this.route.page === page ? "page" : nothing} title=${t(page)}>${icon(PAGE_ICONS[page], 22)}<span class="rail-label">${t(page)}</span>
-        ${page === "inbox" && desk.waiting.size ? html`<span class="badge" aria-hidden="true">${desk.waiting.size}</span>` : nothing}</a>`)}
+      ${names.slice(0, AT_HAND).map((name) => this.#railPage(name))}
+      ${names.slice(AT_HAND).map((name) => html`<span class="not-phone">${this.#railPage(name)}</span>`)}
       <span class="gap"></span>
-      ${tool(t(desk.sound ? "sound_on" : "sound_off"), desk.sound ? "bell" : "bell_off", () => desk.switchSound())}
-      ${tool(t("language"), "globe", () => desk.switchLanguage())}
-      ${tool(t(desk.dark ? "theme_light" : "theme_dark"), desk.dark ? "sun" : "moon", () => desk.switchTheme())}
-      ${tool(t("help"), "help", () => (this.helps = true))}
-      <button class="rail-item" type="button" aria-label="${t("sign_out")} (${desk.me.name})" title="${desk.me.name} · ${t("sign_out")}" @click=${() => desk.signOut()}>${icon("logout", 22)}</button>
+      ${this.#railTools().map((tool) => html`<span class="not-phone">${tool}</span>`)}
+      <span class="only-phone" @click=${this.#chosen}>${menu({ label: t("rail_more"), cls: "rail-item", face: html`${icon("more", 22)}<span class="rail-label">${t("rail_more")}</span>` }, rest)}</span>
     </nav>`;
+  }
+
+  /** @param {Event} event */
+  #chosen = (event) => {
+    const target = /** @type {Element} */ (event.target);
+    if (!target.closest("summary")) closeMenu(target);
+  };
+
+  /** @param {string} name */
+  #railPage(name) {
+    const { t } = desk;
+    return html`<a class="rail-item" href="#/${name}" aria-current=${this.route.page === name ? "page" : nothing} title=${t(name)}>${icon(PAGES[name].sign, 22)}<span class="rail-label">${t(name)}</span>
+      ${name === "inbox" && desk.waiting.size ? html`<span class="badge" aria-hidden="true">${desk.waiting.size}</span>` : nothing}</a>`;
+  }
+
+  #railTools() {
+    const { t } = desk;
+    /** @param {string} label @param {import("../shared/icons.js").IconName} sign @param {() => void} act */
+    const tool = (label, sign, act) => html`<button class="rail-item" type="button" aria-label=${label} title=${label} @click=${act}>${icon(sign, 22)}<span class="rail-label only-phone" aria-hidden="true">${label}</span></button>`;
+    return [
+      tool(t(desk.sound ? "sound_on" : "sound_off"), desk.sound ? "bell" : "bell_off", () => desk.switchSound()),
+      tool(t("language"), "globe", () => desk.switchLanguage()),
+      tool(t(desk.dark ? "theme_light" : "theme_dark"), desk.dark ? "sun" : "moon", () => desk.switchTheme()),
+      tool(t("help"), "help", () => (this.helps = true)),
+      tool(`${t("sign_out")} (${desk.me.name})`, "logout", () => desk.signOut()),
+    ];
   }
 
   #toasts() {

@@ -2,7 +2,7 @@
 export const WORDS = {
   en: {
     // rail and shell
-    console: "Agent console", inbox: "Inbox", knowledge: "Knowledge", system: "System", sign_out: "Sign out",
+    console: "Agent console", inbox: "Inbox", rail_more: "More", knowledge: "Knowledge", system: "System", sign_out: "Sign out",
     language: "Switch to Chinese", theme_dark: "Dark appearance", theme_light: "Light appearance",
     help: "Keyboard shortcuts", sound_on: "Sound for waiting customers is on",
     sound_off: "Sound for waiting customers is off", close: "Close", back: "Back", cancel: "Cancel", save: "Save",
@@ -121,7 +121,7 @@ export const WORDS = {
     reason_below_threshold: "Nothing in the knowledge base fits well enough",
   },
   zh: {
-    console: "客服工作台", inbox: "会话", knowledge: "知识库", system: "系统", sign_out: "退出登录",
+    console: "客服工作台", inbox: "会话", rail_more: "更多", knowledge: "知识库", system: "系统", sign_out: "退出登录",
     language: "切换为英文", theme_dark: "深色外观", theme_light: "浅色外观", help: "键盘快捷键",
     sound_on: "新会话提示音：开", sound_off: "新会话提示音：关", close: "关闭", back: "返回", cancel: "取消", save: "保存",
     offline: "连接已断开，正在重连…", retry: "重试", loading: "正在加载…", more: "显示更多", failed: "操作未成功",
