@@ -32,9 +32,9 @@ from duomo.errors import ConfigError, InputError, MediaError
 from duomo.media import audio as sounds
 from duomo.media import image, text, video
 from duomo.models import ngrams, shape, sound, weights
-from duomo.models.embed import EfficientNet, MiniLM, MultilingualE5, Pixels
+from duomo.models.embed import EfficientNet, ImageEmbedder, MiniLM, MultilingualE5, Pixels, TextEmbedder
 from duomo.models.features import MODALITIES, Features, Floats, SparseRows, View
-from duomo.models.speech import Waveform, Whisper
+from duomo.models.speech import SpeechRecognizer, Waveform, Whisper
 from duomo.types import Sample
 
 LONGEST_S = 60.0
@@ -67,19 +67,24 @@ class Models:
     """
 
     def __init__(
-        self, *, parallel: int = 1, speech: Whisper | None = None, pictures: EfficientNet | None = None
+        self,
+        *,
+        parallel: int = 1,
+        text: TextEmbedder | None = None,
+        english: TextEmbedder | None = None,
+        speech: SpeechRecognizer | None = None,
+        pictures: ImageEmbedder | None = None,
     ) -> None:
         """
         Args:
             parallel: threads that will ask at one time.
-            speech, pictures: those already in memory.
+            text, english, speech, pictures: those already in memory: E5, MiniLM, Whisper, EfficientNet, or what wraps
+                them.
         """
         self._lock = threading.Lock()
         self._parallel = parallel
-        self._loaded: dict[str, Any] = {}
-        for model in (speech, pictures):
-            if model is not None:
-                self._loaded[type(model).__name__] = model
+        given = {MultilingualE5: text, MiniLM: english, Whisper: speech, EfficientNet: pictures}
+        self._loaded: dict[str, Any] = {kind.__name__: model for kind, model in given.items() if model is not None}
 
     def e5(self) -> MultilingualE5:
         return self._get(MultilingualE5)

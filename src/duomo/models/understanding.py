@@ -37,6 +37,7 @@ from duomo.models.manifest import Precision
 from duomo.models.onnx_session import open_session
 
 BATCH = 4096  # rows that go through the core at once
+LIKELIEST = 5  # labels named beside the predicted one
 
 UNREADABLE = (onnx_errors.Fail, onnx_errors.InvalidProtobuf, onnx_errors.InvalidGraph, onnx_errors.NotImplemented)
 """What onnxruntime raises for a graph that it cannot open."""
@@ -106,6 +107,8 @@ class HeadPrediction:
     abstain: bool
     shares: dict[str, float]  # modality -> part in the prediction, sum 1
     conflict: float
+    out_of_scope: float = 0.0  # probability that none of the labels fits, .5 at the threshold
+    top: tuple[tuple[str, float], ...] = ()  # the likeliest labels with their probabilities; of a number none
 
     def as_dict(self) -> dict[str, Any]:
         """The line form of `duomo predict --json`."""
@@ -254,9 +257,12 @@ class Understanding:
                 confidence = {name: float(p) for name, p in zip(head.labels, chances, strict=True)}
             else:
                 label = head.labels[int(output.predicted[row])]
+        first = np.argsort(-output.probabilities[row], kind="stable")[:LIKELIEST] if output.interval is None else ()
         return HeadPrediction(
-            label, confidence, allowed, bool(output.abstain[row]), shares, float(output.conflict[row])
-        )
+            label, confidence, allowed, bool(output.abstain[row]), shares, float(output.conflict[row]),
+            out_of_scope=float(output.out_of_scope[row]),
+            top=tuple((head.labels[c], float(output.probabilities[row, c])) for c in first),
+        )  # fmt: skip
 
 
 def _support(head: HeadInfo, chances: Doubles, target: NDArray[np.int64], present: Mask) -> Doubles:

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from duomo.errors import InputError, NotFound
+from duomo.errors import Conflict, InputError, NotFound
+from duomo.models.encoders import Encoders
 from duomo.models.manifest import Manifest, sha256
 from duomo.models.understanding import load
 from duomo.store.postgres import Database, Row, Tx
@@ -58,7 +59,7 @@ async def register(
         InputError: it was not exported.
     """
     source = _exported(folder)
-    await asyncio.to_thread(load, source)  # every hash checked, every graph opened: it will not fail in a conversation
+    await asyncio.to_thread(_try, source)  # it shall not fail in a conversation
     fingerprint = await asyncio.to_thread(_copy, source, home, workspace_id)
     manifest = Manifest.read(folder_of(home, workspace_id, fingerprint) / MANIFEST)
     async with db.transaction(workspace_id) as tx:
@@ -93,14 +94,18 @@ async def deploy(
     Raises:
         NotFound: no such model in this workspace.
         InputError: a share where none belongs, or none where one does.
+        Conflict: the active model would become something less; activate another one instead.
     """
     if (role == "canary") != (share is not None) or not (share is None or 0 < share <= 1):
         raise InputError(f"a canary takes a share above 0 and up to 1, other roles none; came {role} with {share}.")
     await tx.one("lock_models")
     if await tx.one("model", id=model_id) is None:
         raise NotFound("there is no such model in this workspace.")
-    for other, row in (await current(tx)).items():
-        if other == role or str(row["id"]) == str(model_id):
+    for other, now in (await current(tx)).items():
+        same = str(now["id"]) == str(model_id)
+        if same and other == "active" and role != "active":
+            raise Conflict("this model is the active one. Activate another, then give this one the role.")
+        if same or other == role:
             await tx.run("end_deployment", role=other, by=by, reason=reason)
     row = await tx.one(
         "begin_deployment", model_id=model_id, role=role, share=share, by=by, agent_id=agent_id, reason=reason
@@ -118,6 +123,11 @@ async def retire(tx: Tx, role: Role, *, by: By, reason: str = "") -> bool:
 async def history(tx: Tx, *, limit: int = 200) -> list[Row]:
     """Every deployment, newest first."""
     return await tx.all("deployments", limit=limit)
+
+
+def _try(folder: Path) -> None:
+    """Check every hash, open every graph, and find every encoder."""
+    Encoders.for_views(load(folder).views)
 
 
 def _exported(folder: Path) -> Path:
