@@ -7,9 +7,14 @@ ALTER TABLE conversations ADD COLUMN team text;                -- that it was ha
 ALTER TABLE conversations ADD COLUMN priority text NOT NULL DEFAULT 'normal'
     CHECK (priority IN ('low', 'normal', 'high', 'urgent'));
 ALTER TABLE conversations ADD COLUMN opened_at timestamptz;    -- first handed over to people
-ALTER TABLE conversations ADD COLUMN resolved_at timestamptz;  -- last resolved; NULL while it is not
-ALTER TABLE conversations ADD COLUMN reopened_at timestamptz;  -- last reopened after a resolve, by anybody
+ALTER TABLE conversations ADD COLUMN resolved_at timestamptz;  -- last resolved; stays when it is reopened
+ALTER TABLE conversations ADD COLUMN reopened_at timestamptz;  -- last left `resolved` for more than a thank-you
 ALTER TABLE conversations ADD COLUMN confirmed_at timestamptz; -- the customer said that it helped
+ALTER TABLE conversations ADD COLUMN asked_at timestamptz;     -- the customer's first message
+ALTER TABLE conversations ADD COLUMN bot_at timestamptz;       -- the bot's first word on it
+ALTER TABLE conversations ADD COLUMN agent_at timestamptz;     -- a person's first reply
+ALTER TABLE conversations ADD COLUMN sent text[] NOT NULL DEFAULT '{}';  -- of text, voice, picture, document
+ALTER TABLE conversations ADD COLUMN intent text;              -- first one that a model recognised
 CREATE INDEX ON conversations (workspace_id, created_at);
 
 -- Policy -----------------------------------------------------------------------------------------------------------
@@ -258,6 +263,101 @@ BEGIN
 END $$;
 CREATE TRIGGER article_changed BEFORE INSERT OR UPDATE OR DELETE ON articles
     FOR EACH ROW EXECUTE FUNCTION article_changed();
+
+-- Measures ---------------------------------------------------------------------------------------------------------
+-- The dashboard reads one row a conversation; the firsts of its messages are noted there as they come.
+
+CREATE FUNCTION note_message() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    _small_talk constant text[] := ARRAY['thanks', 'goodbye', 'acknowledged'];
+BEGIN
+    IF NEW.author = 'customer' THEN
+        UPDATE conversations SET asked_at = coalesce(asked_at, NEW.created_at),
+            sent = CASE WHEN NEW.text = '' OR 'text' = ANY(sent) THEN sent ELSE sent || 'text'::text END
+        WHERE id = NEW.conversation_id AND (asked_at IS NULL OR (NEW.text <> '' AND 'text' <> ALL(sent)));
+    ELSIF NEW.author = 'bot' AND NEW.kind IN ('answer', 'clarify', 'handoff') THEN
+        UPDATE conversations SET bot_at = NEW.created_at WHERE id = NEW.conversation_id AND bot_at IS NULL;
+        IF NEW.decision ->> 'outcome' = ANY(_small_talk) THEN  -- "thank you" after a resolve asks for nothing
+            UPDATE conversations c SET reopened_at = NULL
+            WHERE id = NEW.conversation_id AND reopened_at > resolved_at AND NOT EXISTS (
+                SELECT FROM messages m WHERE m.conversation_id = c.id AND m.id <> NEW.id AND m.author = 'bot'
+                    AND m.kind IN ('answer', 'clarify', 'handoff') AND m.created_at >= c.reopened_at
+                    AND coalesce(m.decision ->> 'outcome', '') <> ALL(_small_talk));
+        END IF;
+    ELSIF NEW.author = 'agent' AND NEW.kind <> 'note' THEN
+        UPDATE conversations SET agent_at = NEW.created_at WHERE id = NEW.conversation_id AND agent_at IS NULL;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_message AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION note_message();
+
+CREATE FUNCTION modality(_kind text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT CASE _kind WHEN 'audio' THEN 'voice' WHEN 'image' THEN 'picture' ELSE _kind END $$;
+
+CREATE FUNCTION note_part() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE conversations c SET sent = sent || modality(NEW.kind) FROM messages m
+    WHERE m.id = NEW.message_id AND m.author = 'customer' AND c.id = m.conversation_id
+      AND modality(NEW.kind) <> ALL(c.sent);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_part AFTER INSERT ON parts FOR EACH ROW EXECUTE FUNCTION note_part();
+
+CREATE FUNCTION note_intent() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE conversations SET intent = NEW.heads -> 'intent' ->> 'label'
+    WHERE id = NEW.conversation_id AND intent IS NULL
+      AND coalesce((NEW.heads -> 'intent' ->> 'out_of_scope')::real, 0) < 0.5;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_intent AFTER INSERT ON predictions
+    FOR EACH ROW WHEN (NEW.role <> 'shadow') EXECUTE FUNCTION note_intent();
+
+UPDATE conversations c SET                     -- of conversations that were there before
+    asked_at = m.asked_at, bot_at = m.bot_at, agent_at = m.agent_at, sent = m.sent || p.sent,
+    opened_at = e.opened_at, resolved_at = e.resolved_at,
+    reopened_at = CASE WHEN c.status <> 'resolved' THEN e.reopened_at END,
+    confirmed_at = CASE WHEN m.helped OR c.csat_score >= 4 THEN c.updated_at END
+FROM (SELECT conversation_id, min(created_at) FILTER (WHERE author = 'customer') AS asked_at,
+             min(created_at) FILTER (WHERE author = 'bot' AND kind IN ('answer', 'clarify', 'handoff')) AS bot_at,
+             min(created_at) FILTER (WHERE author = 'agent' AND kind <> 'note') AS agent_at,
+             CASE WHEN bool_or(author = 'customer' AND text <> '') THEN ARRAY['text'] ELSE '{}' END AS sent,
+             bool_or(feedback = 'up') AS helped
+      FROM messages GROUP BY conversation_id) m,
+     LATERAL (SELECT coalesce(array_agg(DISTINCT modality(f.kind)), '{}') AS sent
+              FROM parts f JOIN messages n ON n.id = f.message_id
+              WHERE n.conversation_id = m.conversation_id AND n.author = 'customer') p,
+     LATERAL (SELECT min(created_at) FILTER (WHERE data ->> 'status' = 'open') AS opened_at,
+                     max(created_at) FILTER (WHERE data ->> 'status' = 'resolved') AS resolved_at,
+                     max(created_at) FILTER (WHERE data ->> 'status' <> 'resolved') AS reopened_at
+              FROM events v WHERE v.conversation_id = m.conversation_id AND v.kind = 'status') e
+WHERE c.id = m.conversation_id;
+
+-- Resolved is what the customer confirmed, and what was resolved and stood for 72 hours. A confirmation does not
+-- outlast a person having to be called after it. Silence after an answer is no reaction, not a solution.
+CREATE VIEW conversation_facts WITH (security_invoker = true) AS
+SELECT *, outcome IN ('confirmed', 'stood') AS verified FROM (
+    SELECT c.id, c.workspace_id, c.created_at, c.channel, c.language, c.team, c.priority, c.status, c.sent,
+        coalesce((SELECT l.value #>> '{}' FROM labels l WHERE l.conversation_id = c.id AND l.kind = 'head'
+                      AND l.head = 'intent' AND l.origin <> 'second' ORDER BY l.created_at DESC LIMIT 1),
+                 c.intent) AS intent,
+        c.opened_at IS NOT NULL AS handed_over, c.handoff_reason, c.csat_score, c.csat_comment,
+        c.opened_at IS NOT NULL AND c.agent_at IS NULL AND c.status IN ('open', 'snoozed') AS waits,
+        extract(epoch FROM c.bot_at - c.asked_at)::float8 AS bot_s,
+        CASE WHEN c.agent_at >= c.opened_at AND c.handoff_reason IS DISTINCT FROM 'agent'  -- nobody waited for those
+             THEN extract(epoch FROM c.agent_at - c.opened_at)::float8 END AS people_s,
+        CASE WHEN c.resolved_at > c.opened_at
+             THEN extract(epoch FROM c.resolved_at - c.opened_at)::float8 END AS handling_s,
+        CASE
+            WHEN c.confirmed_at IS NOT NULL AND (c.opened_at IS NULL OR c.opened_at <= c.confirmed_at) THEN 'confirmed'
+            WHEN c.reopened_at > c.resolved_at AND c.reopened_at < c.resolved_at + interval '72 hours' THEN 'reopened'
+            WHEN c.resolved_at <= now() - interval '72 hours' THEN 'stood'
+            WHEN c.resolved_at IS NOT NULL THEN 'settling'
+            WHEN c.status IN ('open', 'snoozed') THEN 'open'
+            ELSE 'no_reaction'
+        END AS outcome
+    FROM conversations c WHERE c.asked_at IS NOT NULL) f;
+CREATE INDEX ON messages (workspace_id, created_at) WHERE kind = 'handoff';
 
 -- Rights -----------------------------------------------------------------------------------------------------------
 

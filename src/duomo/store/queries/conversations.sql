@@ -15,7 +15,10 @@ SELECT * FROM conversations WHERE id = %(id)s FOR UPDATE;
 UPDATE conversations SET
     status = %(status)s, assignee_id = %(assignee_id)s, handoff_reason = %(handoff_reason)s, brief = %(brief)s,
     waiting_since = CASE WHEN %(waiting)s THEN coalesce(waiting_since, now()) END,
-    snoozed_until = %(snoozed_until)s, failures = %(failures)s, updated_at = now()
+    snoozed_until = %(snoozed_until)s, failures = %(failures)s, updated_at = now(),
+    opened_at = CASE WHEN %(status)s = 'open' THEN coalesce(opened_at, now()) ELSE opened_at END,
+    resolved_at = CASE WHEN %(status)s = 'resolved' AND status <> 'resolved' THEN now() ELSE resolved_at END,
+    reopened_at = CASE WHEN %(status)s <> 'resolved' AND status = 'resolved' THEN now() ELSE reopened_at END
 WHERE id = %(id)s;
 
 -- name: set_waiting
@@ -37,7 +40,13 @@ UPDATE conversations SET answered_seq = greatest(answered_seq, (
 WHERE id = %(id)s;
 
 -- name: store_csat
-UPDATE conversations SET csat_score = %(score)s, csat_comment = %(comment)s, updated_at = now() WHERE id = %(id)s;
+-- A good rating confirms that it helped; a worse one takes that back, unless an answer has been praised.
+UPDATE conversations c SET csat_score = %(score)s, csat_comment = %(comment)s, updated_at = now(),
+    confirmed_at = CASE
+        WHEN %(score)s >= 4 THEN coalesce(confirmed_at, now())
+        WHEN EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id AND m.feedback = 'up') THEN confirmed_at
+    END
+WHERE id = %(id)s;
 
 -- name: agent_name
 SELECT name FROM agents WHERE id = %(id)s;
@@ -110,8 +119,18 @@ UPDATE artifacts SET original_text = coalesce(original_text, text), text = %(tex
 WHERE id = %(id)s;
 
 -- name: set_feedback
-UPDATE messages SET feedback = %(value)s
-WHERE id = %(id)s AND conversation_id = %(conversation_id)s AND author = 'bot' AND feedback IS DISTINCT FROM %(value)s;
+-- Returns whether it changed. Praise of any answer confirms that the conversation helped, until it is taken back.
+WITH changed AS (
+    UPDATE messages SET feedback = %(value)s
+    WHERE id = %(id)s AND conversation_id = %(conversation_id)s AND author = 'bot'
+      AND feedback IS DISTINCT FROM %(value)s
+    RETURNING conversation_id)
+UPDATE conversations c SET confirmed_at = CASE
+        WHEN %(value)s::text = 'up' THEN now()
+        WHEN c.csat_score >= 4 OR EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id
+            AND m.feedback = 'up' AND m.id <> %(id)s::uuid) THEN c.confirmed_at
+    END
+FROM changed WHERE c.id = changed.conversation_id;
 
 -- name: has_message
 SELECT author FROM messages WHERE id = %(id)s AND conversation_id = %(conversation_id)s;
