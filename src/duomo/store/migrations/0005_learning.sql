@@ -99,6 +99,10 @@ CREATE TABLE embeddings (                      -- one vector of a turn a modalit
     PRIMARY KEY (message_id, modality)
 );
 
+-- a model that was sent as an archive: a worker opens it, as it answers questions
+ALTER TABLE questions DROP CONSTRAINT questions_kind_check;
+ALTER TABLE questions ADD CHECK (kind IN ('ask', 'retrieve', 'model'));
+
 -- What people say about it -----------------------------------------------------------------------------------------
 
 CREATE TABLE intents (                         -- labels beside those that the active model knows
@@ -204,6 +208,17 @@ CREATE TABLE alarms (
     agent_id     uuid REFERENCES agents ON DELETE SET NULL
 );
 CREATE UNIQUE INDEX one_open_alarm ON alarms (workspace_id, kind, subject) WHERE cleared_at IS NULL;
+
+CREATE TABLE drift_windows (                   -- how far the last turns of a model were from what is usual for it
+    workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
+    model_id     uuid NOT NULL REFERENCES models ON DELETE CASCADE,
+    subject      text NOT NULL,                -- a modality, "confidence" or "out_of_scope"
+    upto         bigint NOT NULL,              -- turns the model had of it at the window's end
+    figures      jsonb NOT NULL,               -- see support/drift.py
+    drifted      boolean NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (model_id, subject, upto)
+);
 
 CREATE TABLE explanations (                    -- of a bot's message or a hand-over, made when somebody asks or has time
     workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
@@ -372,7 +387,7 @@ DECLARE
     _table text;
 BEGIN
     FOREACH _table IN ARRAY ARRAY['policies', 'models', 'deployments', 'part_views', 'predictions', 'embeddings', 'intents',
-        'labels', 'suspects', 'proposals', 'drafts', 'improvements', 'alarms', 'explanations', 'knowledge_versions', 'article_history']
+        'labels', 'suspects', 'proposals', 'drafts', 'improvements', 'alarms', 'drift_windows', 'explanations', 'knowledge_versions', 'article_history']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', _table);
         EXECUTE format('CREATE POLICY own ON %I USING (workspace_id = current_workspace())', _table);

@@ -1,6 +1,6 @@
 -- name: lock_models
--- Whoever changes which model answers does so one after the other.
-SELECT id FROM workspaces WHERE id = current_workspace() FOR UPDATE;
+-- Whoever changes which model answers does so one after the other; new rows that name the workspace need not wait.
+SELECT id FROM workspaces WHERE id = current_workspace() FOR NO KEY UPDATE;
 
 -- name: insert_model
 INSERT INTO models (fingerprint, name, origin, manifest, samples, reference, agent_id)
@@ -57,3 +57,94 @@ ORDER BY m.seq, p.position;
 
 -- name: knowledge_version
 SELECT version FROM knowledge_versions WHERE workspace_id = current_workspace();
+
+-- name: models
+-- Newest first, with the roles they have.
+SELECT m.*, a.name AS agent_name,
+       (SELECT jsonb_agg(d.role) FROM deployments d WHERE d.model_id = m.id AND d.ended_at IS NULL) AS roles
+FROM models m LEFT JOIN agents a ON a.id = m.agent_id
+ORDER BY m.created_at DESC, m.id DESC LIMIT %(limit)s;
+
+-- name: last_rollback
+-- When a model was last taken back for what it did, and whether an owner has used it since.
+SELECT max(ended_at) AS taken_back_at,
+       max(began_at) FILTER (WHERE began_by = 'agent') > max(ended_at) FILTER (WHERE ended_by = 'rollback') AS insisted
+FROM deployments WHERE model_id = %(model_id)s
+HAVING bool_or(ended_by = 'rollback');
+
+-- name: active_before
+-- The other models that were active and whether they were taken back for what they did; latest first.
+SELECT d.model_id, m.name, m.fingerprint, max(d.ended_at) AS until,
+       EXISTS (SELECT FROM deployments r WHERE r.model_id = d.model_id AND r.ended_by = 'rollback') AS taken_back
+FROM deployments d JOIN models m ON m.id = d.model_id
+WHERE d.role = 'active' AND d.ended_at IS NOT NULL AND d.model_id <> %(model_id)s
+GROUP BY d.model_id, m.name, m.fingerprint ORDER BY until DESC;
+
+-- name: live_figures
+-- What happened in the conversations of some models, one row a model; a conversation counts once.
+WITH turns AS (
+    SELECT p.conversation_id, p.model_id, p.created_at,
+           coalesce((h.head ->> 'out_of_scope')::float8 >= 0.5, false) AS out_of_scope,
+           coalesce((h.head ->> 'abstain')::boolean, false) AS abstained,
+           l.said IS NOT NULL AS labelled, coalesce(l.wrong, false) AS corrected
+    FROM predictions p
+    CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS said, bool_or(v.value <> p.heads -> v.head -> 'label') AS wrong
+        FROM (SELECT DISTINCT ON (b.head) b.head, b.value FROM labels b
+              WHERE b.message_id = p.message_id AND b.kind = 'head' AND b.origin <> 'second'
+              ORDER BY b.head, b.created_at DESC) v
+        WHERE p.heads -> v.head IS NOT NULL HAVING count(*) > 0) l ON true
+    WHERE p.model_id = ANY(%(model_ids)s) AND p.role <> 'shadow'
+      AND p.created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+      AND p.created_at < coalesce(%(until)s::timestamptz, 'infinity')
+), talks AS (
+    SELECT conversation_id, model_id, count(*) AS turns, bool_or(out_of_scope) AS out_of_scope,
+           bool_or(abstained) AS abstained, bool_or(labelled) AS labelled, bool_or(corrected) AS corrected
+    FROM turns GROUP BY conversation_id, model_id ORDER BY max(created_at) DESC LIMIT %(limit)s
+)
+SELECT k.model_id, count(*) AS conversations, sum(k.turns)::bigint AS turns,
+       count(*) FILTER (WHERE k.labelled) AS labelled,
+       count(*) FILTER (WHERE k.corrected) AS corrected,
+       count(*) FILTER (WHERE k.out_of_scope) AS out_of_scope,
+       count(*) FILTER (WHERE k.abstained) AS abstained,
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM messages b WHERE b.conversation_id = k.conversation_id AND b.author = 'bot'
+               AND b.kind = 'handoff' AND b.decision #>> '{model,id}' = k.model_id::text)) AS handed_over,
+       count(*) FILTER (WHERE c.csat_score <= 2 OR EXISTS (
+           SELECT FROM messages b WHERE b.conversation_id = k.conversation_id AND b.author = 'bot'
+               AND b.feedback = 'down' AND b.decision #>> '{model,id}' = k.model_id::text)) AS unhappy
+FROM talks k JOIN conversations c ON c.id = k.conversation_id
+GROUP BY k.model_id;
+
+-- name: shadow_turns
+-- Turns that a shadow and the model that answered both read, with what people said about them.
+SELECT s.heads AS shadow, a.heads AS active, s.duration_ms AS shadow_ms, a.duration_ms AS active_ms, l.labels
+FROM predictions s
+JOIN predictions a ON a.message_id = s.message_id AND a.model_id = %(active_id)s AND a.role = 'active'
+LEFT JOIN LATERAL (
+    SELECT jsonb_object_agg(v.head, v.value) AS labels
+    FROM (SELECT DISTINCT ON (b.head) b.head, b.value FROM labels b
+          WHERE b.message_id = s.message_id AND b.kind = 'head' AND b.origin <> 'second'
+          ORDER BY b.head, b.created_at DESC) v) l ON true
+WHERE s.model_id = %(shadow_id)s AND s.role = 'shadow' AND s.created_at >= %(since)s
+ORDER BY s.created_at, s.id LIMIT %(limit)s;
+
+-- name: alarm
+SELECT * FROM alarms WHERE id = %(id)s;
+
+-- name: alarms
+SELECT m.*, a.name AS agent_name FROM alarms m LEFT JOIN agents a ON a.id = m.agent_id
+ORDER BY m.cleared_at IS NOT NULL, m.created_at DESC, m.id DESC LIMIT %(limit)s;
+
+-- name: raise_alarm
+-- Returns whether it was raised now; an open one gets the latest figures.
+INSERT INTO alarms AS a (kind, subject, data) VALUES (%(kind)s, %(subject)s, %(data)s)
+ON CONFLICT (workspace_id, kind, subject) WHERE cleared_at IS NULL DO UPDATE SET data = excluded.data
+RETURNING (xmax = 0) AS raised;
+
+-- name: end_alarm
+UPDATE alarms SET cleared_at = now() WHERE kind = %(kind)s AND subject = %(subject)s AND cleared_at IS NULL;
+
+-- name: clear_alarm
+UPDATE alarms SET cleared_at = now(), agent_id = %(agent_id)s WHERE id = %(id)s AND cleared_at IS NULL;
