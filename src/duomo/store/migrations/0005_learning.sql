@@ -132,6 +132,10 @@ CREATE INDEX ON labels (workspace_id, created_at);
 CREATE INDEX ON labels (message_id, kind, head, created_at DESC);
 CREATE INDEX ON labels (conversation_id);
 
+CREATE VIEW valid_labels WITH (security_invoker = true) AS     -- the newest of what was said; null took it back
+    SELECT DISTINCT ON (message_id, kind, head) * FROM labels WHERE origin <> 'second'
+    ORDER BY message_id, kind, head, created_at DESC, id DESC;
+
 CREATE TABLE suspects (                        -- labels that the newest training takes for wrong: to be looked at again
     workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
     message_id   uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
