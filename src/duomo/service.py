@@ -31,7 +31,7 @@ _PDEATHSIG = 1
 # Text turns have a process of their own, so that they never wait behind somebody's pictures and voice.
 PROCESSES: Mapping[str, Sequence[str]] = {
     "web": ("duomo.server",),
-    "turns": ("duomo.worker", "--queues", "turns,housekeeping"),
+    "turns": ("duomo.worker", "--queues", "turns,housekeeping,training"),  # training itself is a process of its own
     "media": ("duomo.worker", "--queues", "media,knowledge"),
 }
 

@@ -32,6 +32,7 @@ from duomo.knowledge import ingest as ingestion
 from duomo.knowledge import lexicon
 from duomo.knowledge.retrieve import Retriever
 from duomo.models.embed import MiniLM, MultilingualE5
+from duomo.models.encoders import Models as Networks
 from duomo.models.llm import Capabilities, OpenAICompatible
 from duomo.models.perceive import load_perception
 from duomo.settings import Settings
@@ -45,6 +46,7 @@ from duomo.support.ask import Asking, ask, retrieve
 from duomo.support.confidence import Calibration
 from duomo.support.generate import Writer
 from duomo.support.perceive import Senses
+from duomo.support.predict import Reader
 from duomo.support.turn import Desk
 
 logger = logging.getLogger("duomo.worker")
@@ -87,6 +89,7 @@ class Work:
     senses: Senses | None = None
     asking: Asking | None = None
     knowledge: ingestion.Models | None = None
+    reader: Reader | None = None
 
 
 def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> Work:
@@ -94,17 +97,22 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
     encoders = load_encoders()
     answerer, retriever = make_answerer(db, encoders, settings)
     repair = functools.partial(lexicon.repair, db)
-    desk = Desk(db, blobs, answerer) if "turns" in queues else None
-    if "media" not in queues and "knowledge" not in queues:
-        return Work(db, blobs, desk)
-    perception = load_perception()
-    senses = Senses(db, blobs, perception, repair)
-    asking = Asking(answerer, retriever, lambda: perception, repair)
     text, english = encoders
+    if "media" not in queues and "knowledge" not in queues:
+        reader = Reader(settings.home, Networks(text=text, english=english))
+        return Work(db, blobs, Desk(db, blobs, answerer, reader) if "turns" in queues else None, reader=reader)
+    perception = load_perception()
+    reader = Reader(
+        settings.home,
+        Networks(text=text, english=english, speech=perception.speech, pictures=perception.pictures),
+    )
+    desk = Desk(db, blobs, answerer, reader) if "turns" in queues else None
+    senses = Senses(db, blobs, perception, repair, reader)
+    asking = Asking(answerer, retriever, lambda: perception, repair)
     models = ingestion.Models(
         text, english, pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
     )
-    return Work(db, blobs, desk, senses, asking, models)
+    return Work(db, blobs, desk, senses, asking, models, reader)
 
 
 def load_asking(db: Database, home: Path, environment: Mapping[str, str]) -> Asking:

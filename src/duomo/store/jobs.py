@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from duomo.store.postgres import APP_ROLE
 
-QUEUES = ("turns", "media", "knowledge", "housekeeping")
+QUEUES = ("turns", "media", "knowledge", "housekeeping", "training")
 
 
 async def _as_app(connection: AsyncConnection[object]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from duomo.errors import LLMUnavailable
 from duomo.knowledge.chunk import plain
 from duomo.knowledge.retrieve import Query
+from duomo.media.text import normalise
 from duomo.models.embed import Kind, TextEmbedder, Vectors
 from duomo.support import wording
 from duomo.support.confidence import Calibration, features
@@ -27,6 +28,8 @@ from duomo.support.extract import tighten, units
 from duomo.support.generate import Writer
 from duomo.support.intent import SMALL_TALK, Intent, intent_of, is_dangerous
 from duomo.support.outcome import Delta, Outcome, Question, Reason, cite, numbered
+from duomo.support.policy import Facts, Policy, Ruling
+from duomo.support.predict import Understood
 from duomo.support.thesaurus import expanded
 from duomo.types import Citation, Language, Passage
 
@@ -36,6 +39,9 @@ ENGLISH = 0.25  # weight of the English encoder beside the multilingual one when
 QUOTED = 2  # passages shown at most
 SECOND = 0.97  # share of the first one's score that a second passage needs to be quoted too
 OPTIONS = 3  # of a clarifying question
+ASKS_FOR_PEOPLE: tuple[Intent, ...] = ("person", "unhelped")
+OUTCOMES = {"answer": "answer", "clarify": "clarify", "hand_over": "handoff"}
+"""Name of what is done in a decision's record."""
 
 
 class Retrieves(Protocol):
@@ -100,21 +106,25 @@ class Answerer:
 
     async def answer(self, workspace_id: str, question: Question) -> AsyncGenerator[Delta | Outcome]:
         """Deltas of an answer that a language model writes, if any; then one Outcome, which says all of it."""
-        intent = intent_of(question.text) if question.text.strip() and not question.chosen else "question"
-        if said := small_talk(question, intent):
+        wish = intent_of(question.text) if question.text.strip() and not question.chosen else "question"
+        if said := small_talk(question, wish):
             yield said
             return
+        if wish in ASKS_FOR_PEOPLE:
+            yield _handed(self._facts(question, wish, None), question)
+            return
         if not _searchable(question):
-            yield _unreadable(question)
+            unread = replace(question, sent=())
+            yield _handed(self._facts(unread, wish, None), unread) if question.failures else _unreadable(question)
             return
         started = time.perf_counter()
         found = await self.search(workspace_id, question)
-        if intent == "emergency":
-            yield await self._emergency(question, found)
-            return
-        decision = self._decide(question, found)
+        decision = self._decide(question, wish, found)
         decision.timings["retrieve"] = _ms(started)
-        if self._writer and found.passages and decision.outcome != "handoff":
+        if wish == "emergency":
+            yield await self._emergency(question, found, decision)
+            return
+        if self._writer and found.passages and decision.ruling.do != "hand_over":
             try:
                 async for event in self._writer.write(question, found.passages, decision.record()):
                     yield event
@@ -122,7 +132,7 @@ class Answerer:
             except LLMUnavailable as error:
                 decision.notes["llm"] = str(error)
         started = time.perf_counter()
-        outcome = await self._quoted(question, found, decision)
+        outcome = await self._quoted(question, found, decision.ruling)
         decision.timings["extract"] = _ms(started)
         yield replace(outcome, decision=decision.record())
 
@@ -131,7 +141,7 @@ class Answerer:
 
         One that leans on the question before is read with it and without.
         """
-        readings = [search_text(question)]
+        readings = [normalise(search_text(question))]  # the same words as the trained model reads: encoded once
         if question.earlier:
             readings.append(f"{question.earlier} {readings[0]}")
         best: Found | None = None
@@ -186,38 +196,39 @@ class Answerer:
         english = self._english.encode(titled, kind="passage") @ self._english.encode([found.asked], kind="query")[0]
         return cosines, english
 
-    def _decide(self, question: Question, found: Found) -> Decision:
-        model = self._calibration[question.language]
-        decision = Decision("handoff", found, model.answer, model.clarify, self._calibration.version)
-        if not found.passages:
-            return decision
-        if question.chosen or found.probability >= model.answer:
-            decision.outcome = "answer"
-        elif found.probability >= model.clarify:
-            decision.outcome = "clarify"
-        return decision
+    def _decide(self, question: Question, wish: Intent, found: Found) -> Decision:
+        facts = self._facts(question, wish, found)
+        policy = question.policy or Policy.shipped()
+        return Decision(policy.version, policy.decide(facts), facts, found, self._calibration.version)
 
-    async def _quoted(self, question: Question, found: Found, decision: Decision) -> Outcome:
-        if decision.outcome == "answer":
+    def _facts(self, question: Question, wish: Intent, found: Found | None) -> Facts:
+        model = self._calibration[question.language]
+        known = {} if question.understood is None else understood_facts(question.understood)
+        return Facts(
+            wish=wish, language=question.language, sent=question.sent, failures=question.failures,
+            knowledge=found.probability if found and found.passages else None, chosen=bool(question.chosen),
+            answer_from=model.answer, clarify_from=model.clarify, **known,
+        )  # fmt: skip
+
+    async def _quoted(self, question: Question, found: Found, ruling: Ruling) -> Outcome:
+        if ruling.do == "answer":
             citations = await asyncio.to_thread(self.cite, found)
             return Outcome("answer", numbered(citations), citations)
-        if decision.outcome == "clarify" and question.failures == 0:
+        if ruling.do == "clarify":
             options = list(dict.fromkeys(p.title for p in found.passages))[:OPTIONS]
             return Outcome("clarify", wording.sentence("clarify", question.language), options=options, failed=True)
-        reason: Reason = "repeated_failure" if question.failures else "low_confidence"
-        decision.outcome = "handoff"
-        return Outcome("handoff", wording.sentence(f"handoff_{reason}", question.language), handoff=reason, failed=True)
+        return _to_people(ruling, question.language)
 
-    async def _emergency(self, question: Question, found: Found) -> Outcome:
+    async def _emergency(self, question: Question, found: Found, decision: Decision) -> Outcome:
         """What the knowledge says of this danger, where it says something, and a person in any case."""
         safety = [p for p in found.passages if is_dangerous(p.title)] or [
             p for p in found.passages[:3] if is_dangerous(p.text)
         ]
         citations = await asyncio.to_thread(self.cite, replace(found, passages=safety[:1]))
-        text = wording.sentence("handoff_emergency", question.language)
-        record = Decision("emergency", found, 0.0, 0.0, self._calibration.version).record()
-        full = "\n\n".join([text, numbered(citations)]) if citations else text
-        return Outcome("handoff", full, citations, handoff="emergency", decision=record)
+        outcome = _to_people(decision.ruling, question.language)
+        full = "\n\n".join([outcome.text, numbered(citations)]) if citations else outcome.text
+        record = decision.record() | {"outcome": "emergency"}
+        return replace(outcome, text=full, citations=citations, failed=False, decision=record)
 
     def cite(self, found: Found) -> list[Citation]:
         """What is quoted: the best article's passages tightened, and those of a second one of the same strength."""
@@ -267,23 +278,25 @@ class Found:
 class Decision:
     """Why it was decided so."""
 
-    outcome: str
+    policy: int  # version
+    ruling: Ruling
+    facts: Facts
     found: Found
-    answer_from: float
-    clarify_from: float
     calibration: str
     timings: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         return {
-            "outcome": self.outcome,
+            "outcome": OUTCOMES[self.ruling.do],
             "asked": self.found.asked,
             "searched": self.found.text,
             "confidence": round(self.found.probability, 4),
-            "answer_from": self.answer_from,
-            "clarify_from": self.clarify_from,
+            "answer_from": self.ruling.answer_from,
+            "clarify_from": self.ruling.clarify_from,
             "calibration": self.calibration,
+            "facts": self.facts.as_dict(),
+            "policy": ruled(self.policy, self.ruling),
             "candidates": [
                 {
                     "article_id": p.article_id,
@@ -299,6 +312,23 @@ class Decision:
         }
 
 
+def ruled(version: int, ruling: Ruling) -> dict[str, Any]:
+    """The row of the policy that decided, for the record."""
+    named = ("row", "name", "do", "team", "priority", "reason")
+    return {"version": version, **{name: getattr(ruling, name) for name in named}}
+
+
+def understood_facts(understood: Understood) -> dict[str, Any]:
+    """What a policy looks at of what a model said."""
+    heads = {name: head["label"] for name, head in understood.heads.items()}
+    found: dict[str, Any] = {"heads": heads, "urgency": heads.get("urgency")}
+    if (intent := understood.heads.get("intent")) is not None:
+        found |= {name: intent[name] for name in ("confidence", "abstain", "conflict")}
+        found |= {"intent": intent["label"], "intent_set": tuple(intent["set"])}
+        found["out_of_scope"] = intent["out_of_scope"] >= 0.5
+    return found
+
+
 def _first_of_each_article(passages: Sequence[Passage]) -> list[Passage]:
     first: dict[str, Passage] = {}
     for passage in passages:
@@ -307,19 +337,25 @@ def _first_of_each_article(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def small_talk(question: Question, intent: Intent) -> Outcome | None:
-    """What needs no knowledge: a greeting returned, a person called."""
+    """What needs no knowledge: a greeting returned."""
     if intent in SMALL_TALK and not question.images and not question.seen:
         return Outcome("answer", wording.sentence(intent, question.language), decision={"outcome": intent})
-    if intent == "person":
-        return _handed("requested", question.language)
-    if intent == "unhelped":
-        return _handed("repeated_failure", question.language)
     return None
 
 
-def _handed(reason: Reason, language: Language) -> Outcome:
+def _handed(facts: Facts, question: Question) -> Outcome:
+    """To people, without a search."""
+    policy = question.policy or Policy.shipped()
+    ruling = policy.decide(facts)
+    record = {"outcome": "handoff", "reason": ruling.reason, "facts": facts.as_dict()}
+    record["policy"] = ruled(policy.version, ruling)
+    return replace(_to_people(ruling, question.language), failed=False, decision=record)
+
+
+def _to_people(ruling: Ruling, language: Language) -> Outcome:
+    reason: Reason = ruling.reason or "low_confidence"
     text = wording.sentence(f"handoff_{reason}", language)
-    return Outcome("handoff", text, handoff=reason, decision={"outcome": "handoff", "reason": reason})
+    return Outcome("handoff", text, handoff=reason, failed=True, team=ruling.team, priority=ruling.priority)
 
 
 def _searchable(question: Question) -> bool:
@@ -345,8 +381,6 @@ def _unreadable(question: Question) -> Outcome:
         text = wording.sentence("refused", question.language, what=what)
     else:
         text = wording.sentence("nothing_heard", question.language)
-    if question.failures:
-        return _handed("repeated_failure", question.language)
     return Outcome("answer", text, failed=True, decision={"outcome": "unreadable"})
 
 

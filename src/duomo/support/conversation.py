@@ -313,14 +313,17 @@ async def act(
     until: datetime | None = None,
     assignee_id: str | None = None,
     brief: Mapping[str, Any] | None = None,
+    team: str | None = None,
+    priority: str = "normal",
 ) -> Row:
     """Change a conversation's status or assignee and say so in it.
 
     Args:
-        reason: of `hand_off`: requested, low_confidence, repeated_failure, emergency, system.
+        reason: of `hand_off`: requested, low_confidence, repeated_failure, emergency, policy, system.
         until: of `snooze`, in the future.
         assignee_id: of `assign`; None leaves the conversation to nobody.
         brief: of `hand_off`, what the next person should know; made from the conversation when not given.
+        team, priority: of `hand_off`, whom it is for and how urgent it is.
     Returns:
         The conversation as it is then.
     Raises:
@@ -332,6 +335,7 @@ async def act(
     match action:
         case "hand_off":
             await _hand_off(tx, row, by=by, reason=reason or "requested", brief=brief)
+            await tx.run("set_team", id=conversation_id, team=team, priority=priority, again=row["status"] == "open")
         case "take_over":
             if row["status"] == "pending":
                 brief = await _brief(tx, conversation_id, "agent", row["language"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from duomo.models.embed import Vectors
 from duomo.models.llm import Attachment
 from duomo.types import Artifact, Citation, Language, MessageKind, Passage
 
-Reason = Literal["requested", "low_confidence", "repeated_failure", "emergency", "agent", "system"]
+if TYPE_CHECKING:
+    from duomo.support.policy import Policy
+    from duomo.support.predict import Understood
+
+Reason = Literal["requested", "low_confidence", "repeated_failure", "emergency", "policy", "agent", "system"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,9 @@ class Question:
         failures: turns in a row that could not answer.
         unreadable: kinds of files that were refused.
         mask: take personal data out of what a language model is sent, files included.
+        sent: what it came as, of "text", "voice", "picture", "document".
+        policy: what decides; None: the one that holds where a workspace has none.
+        understood: what the trained model says of it; None without one.
     """
 
     text: str
@@ -40,6 +47,9 @@ class Question:
     artifacts: Sequence[Artifact] = ()
     attachments: Sequence[Attachment] = ()
     mask: bool = False
+    sent: tuple[str, ...] = ("text",)
+    policy: Policy | None = None
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class Outcome:
         handoff: why a person takes over; None when none does.
         failed: the customer got no answer: two such turns in a row call a person.
         decision: why, for the console: scores, thresholds, candidates, versions.
+        team, priority: of a handover, as the policy says.
     """
 
     kind: MessageKind
@@ -66,6 +77,8 @@ class Outcome:
     handoff: Reason | None = None
     failed: bool = False
     decision: Mapping[str, Any] = field(default_factory=dict)
+    team: str | None = None
+    priority: str = "normal"
 
 
 def cite(passage: Passage, quote: str) -> Citation:

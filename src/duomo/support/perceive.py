@@ -6,6 +6,7 @@ Whatever happens to a file, its turn goes on: one that cannot be decoded is show
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,11 +17,16 @@ from duomo.media import audio, image
 from duomo.media.sanitise import Clean, Limits, sanitise
 from duomo.media.sniff import sniff
 from duomo.models.embed import Pixels, Vectors
+from duomo.models.features import Floats, View
 from duomo.models.speech import Waveform
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Row, Tx, vector
 from duomo.support.conversation import Settings, append_event, defer_turn
+from duomo.support.predict import Reader, store_views
+from duomo.support.registry import current
 from duomo.types import Artifact, Language
+
+logger = logging.getLogger("duomo.perceive")
 
 
 class Perceives(Protocol):
@@ -43,6 +49,7 @@ class Senses:
     blobs: Blobs
     perception: Perceives
     repair: Repair
+    reader: Reader | None = None  # makes the views that the workspace's trained models look at
 
 
 async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool:
@@ -63,6 +70,7 @@ async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool
     except Unavailable:
         artifacts, embedding = [], None  # it can be shown and heard; a person can read it
     read = [await repaired(senses.repair, workspace_id, artifact) for artifact in artifacts]
+    views = await _views(senses, workspace_id, clean)
     async with senses.db.transaction(workspace_id) as tx:
         if not await _lock(tx, part):
             return False
@@ -72,10 +80,24 @@ async def perceive_part(senses: Senses, workspace_id: str, part_id: str) -> bool
             duration_s=clean.duration_s, embedding=None if embedding is None else vector(embedding),
             original=part["incoming"] if settings.keep_originals else None,
         )  # fmt: skip
+        await store_views(tx, part_id, views)
         for artifact, original in read:
             await _store_artifact(tx, part_id, artifact, original)
         await _tell(tx, part)
     return True
+
+
+async def _views(senses: Senses, workspace_id: str, clean: Clean) -> dict[View, Floats]:
+    """What trained models will look at; without it the file is a missing modality to them."""
+    if senses.reader is None:
+        return {}
+    async with senses.db.transaction(workspace_id) as tx:
+        deployed = await current(tx)
+    try:
+        return await senses.reader.of_file(workspace_id, list(deployed.values()), clean.kind, clean.data)
+    except (MediaError, Unavailable) as error:
+        logger.warning("a %s is missing to the trained model: %s", clean.kind, error.code)
+        return {}
 
 
 async def refuse_part(senses: Senses, workspace_id: str, part_id: str) -> bool:

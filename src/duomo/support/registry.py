@@ -65,7 +65,7 @@ async def register(
     async with db.transaction(workspace_id) as tx:
         row = await tx.one(
             "insert_model", fingerprint=fingerprint, name=name, origin=origin, manifest=manifest.as_dict(),
-            samples=None if samples is None else str(samples.resolve()), agent_id=agent_id,
+            samples=None if samples is None else os.path.abspath(samples), agent_id=agent_id,
             reference=None if reference is None else dict(reference),
         )  # fmt: skip
     assert row is not None

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 
 from duomo.store.postgres import Row
+from duomo.support.registry import Role
 
 
-def chosen(current: Mapping[str, Row], conversation_id: str) -> Row | None:
+def chosen(current: Mapping[Role, Row], conversation_id: str) -> Row | None:
     """The model of a conversation: the canary where there is one and the conversation falls into its share.
 
     Args:

@@ -12,18 +12,19 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from duomo.models.embed import Vectors
+from duomo.models.features import Floats
 from duomo.models.language import detect_language
 from duomo.models.llm import Attachment
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, PgArray, Row, Tx, pg_array
 from duomo.support import handoff, wording
-from duomo.support.answer import Answerer
+from duomo.support.answer import Answerer, search_text
 from duomo.support.conversation import (
     Settings,
     act,
@@ -33,10 +34,15 @@ from duomo.support.conversation import (
 )
 from duomo.support.intent import leans_on_earlier
 from duomo.support.outcome import Delta, Outcome, Question
-from duomo.types import Artifact, Language, Message, Part
+from duomo.support.policy import Policy, load_policy
+from duomo.support.predict import Reader, Turn, Understood, load_files, store
+from duomo.support.registry import Role, current
+from duomo.support.rollout import chosen
+from duomo.types import Artifact, Language, Message, Part, PartKind
 
 EARLIER = 40  # sequence numbers before the unanswered messages that are read for their context
 DELTA_S = 0.04  # deltas of a streamed answer are joined for so long before they are stored and shown
+SENT_AS: Mapping[PartKind, str] = {"image": "picture", "audio": "voice", "document": "document"}
 _IDS = uuid.UUID("6f0d3b1e-5d0a-4c7e-9a53-0f7b8c1e2d4a")  # namespace of the ids made here
 
 
@@ -47,6 +53,7 @@ class Desk:
     db: Database
     blobs: Blobs
     answerer: Answerer
+    reader: Reader | None = None  # opens the workspace's trained models
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,9 @@ class Pending:
     upto: int
     key: str
     again: bool = False
+    policy: Policy | None = None
+    models: Mapping[Role, Row] = field(default_factory=dict)
+    knowledge: int = 0  # version
 
     @property
     def unread(self) -> list[Part]:
@@ -95,7 +105,7 @@ async def run_turn(
     if pending.unread:
         await _announce(desk, workspace_id, pending, "waiting")
         return None
-    question = await understand(desk, workspace_id, pending)
+    question, read = await understand(desk, workspace_id, pending)
     outcome: Outcome | None = None
     try:
         if desk.answerer.streams:
@@ -107,9 +117,15 @@ async def run_turn(
                 else:
                     await _show(desk, workspace_id, pending, text_or_outcome.text)
         assert outcome is not None
-        return outcome if await _finish(desk, workspace_id, pending, question, outcome) else None
+        if not await _finish(desk, workspace_id, pending, question, outcome):
+            return None
     except TakenOver:
         return None
+    if desk.reader and (shadow := pending.models.get("shadow")):  # after the answer, which does not wait for it
+        seen = await desk.reader.read(workspace_id, shadow, read)
+        async with desk.db.transaction(workspace_id) as tx:
+            await _keep(tx, pending, seen, question.language)
+    return outcome
 
 
 async def hold(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
@@ -151,28 +167,37 @@ async def _pending(
         if row is None or row["status"] != "pending":
             return None
         messages = await load_messages(tx, conversation_id, after=max(0, row["answered_seq"] - EARLIER))
+        policy, models = await load_policy(tx), await current(tx)
+        knowledge = await tx.value("knowledge_version") or 0
     settings = Settings.of(row["settings"])
     if again:
         wanted = [m for m in messages if m.id == again["message_id"]]
         earlier = [m for m in messages if wanted and m.seq < wanted[0].seq]
         key = f"again {again['seq']}"
-        return Pending(row, settings, earlier, wanted, wanted[0].seq, key, again=True) if wanted else None
+        if not wanted:
+            return None
+        return Pending(row, settings, earlier, wanted, wanted[0].seq, key, True, policy, models, knowledge)
     waiting = [m for m in messages if m.author == "customer" and m.seq > row["answered_seq"]]
     if not waiting:
         return None
     earlier = [m for m in messages if m.seq < waiting[0].seq]
-    return Pending(row, settings, earlier, waiting, waiting[-1].seq, str(waiting[-1].seq))
+    key = str(waiting[-1].seq)
+    return Pending(row, settings, earlier, waiting, waiting[-1].seq, key, False, policy, models, knowledge)
 
 
-async def understand(desk: Desk, workspace_id: str, pending: Pending) -> Question:
-    """Everything the open messages say, written, spoken and shown, as one question."""
-    async with desk.db.transaction(workspace_id) as tx:
-        rows = await tx.all("part_embeddings", message_ids=_ids(pending.messages)) if _has_files(pending) else []
+async def understand(desk: Desk, workspace_id: str, pending: Pending) -> tuple[Question, Turn]:
+    """Everything the open messages say, written, spoken and shown, as one question; and what a model reads of it."""
+    files: Mapping[str, Floats] = {}
+    rows: list[Row] = []
+    if _has_files(pending):
+        async with desk.db.transaction(workspace_id) as tx:
+            rows = await tx.all("part_embeddings", message_ids=_ids(pending.messages))
+            files = await load_files(tx, _ids(pending.messages)) if pending.models else {}
     images = [np.array(row["embedding"].strip("[]").split(","), dtype=np.float32) for row in rows]
     parts = [part for message in pending.messages for part in message.parts]
     attachments = await asyncio.to_thread(_attachments, desk, workspace_id, parts) if desk.answerer.streams else []
     last_bot = next((m for m in reversed(pending.earlier) if m.author == "bot" and m.kind != "holding"), None)
-    return compose(
+    question = compose(
         [m.text for m in pending.messages],
         [stored.artifact for part in parts for stored in part.artifacts],
         language=_language(pending),
@@ -183,7 +208,19 @@ async def understand(desk: Desk, workspace_id: str, pending: Pending) -> Questio
         failures=pending.row["failures"],
         attachments=attachments,
         mask=pending.settings.mask_llm_input,
+        sent=_sent(pending.messages),
     )
+    read = Turn(search_text(question), files, tuple(_said(m) for m in pending.earlier if m.author == "customer"))
+    model = chosen(pending.models, str(pending.row["id"]))
+    understood = await desk.reader.read(workspace_id, model, read) if desk.reader and model else None
+    return replace(question, policy=pending.policy, understood=understood), read
+
+
+def _sent(messages: Sequence[Message]) -> tuple[str, ...]:
+    """What of it could be read."""
+    kinds = {SENT_AS[part.kind] for message in messages for part in message.parts if part.state == "ready"}
+    written = ["text"] if any(message.text.strip() for message in messages) else []
+    return (*written, *sorted(kinds))
 
 
 def compose(
@@ -198,6 +235,7 @@ def compose(
     failures: int = 0,
     attachments: Sequence[Attachment] = (),
     mask: bool = False,
+    sent: tuple[str, ...] = ("text",),
 ) -> Question:
     """A question from what was written and what was heard and read."""
     heard = [a.text for a in artifacts if a.kind == "transcript" and a.text.strip()]
@@ -219,6 +257,7 @@ def compose(
         artifacts=artifacts,
         attachments=attachments,
         mask=mask,
+        sent=sent,
     )
 
 
@@ -290,11 +329,13 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
     async with desk.db.transaction(workspace_id) as tx:
         if not await _still_ours(tx, pending) or await tx.one("message_fingerprint", id=pending.id_of("answer")):
             return False
+        await _keep(tx, pending, question.understood, question.language)
         if question.language != pending.row["language"]:
             await tx.run("set_language", id=conversation_id, language=question.language)
         await store_message(
             tx, conversation_id, id=pending.id_of("answer"), author="bot", kind=outcome.kind, text=outcome.text,
-            language=question.language, citations=outcome.citations, options=outcome.options, decision=outcome.decision,
+            language=question.language, citations=outcome.citations, options=outcome.options,
+            decision=_decision(pending, question, outcome),
         )  # fmt: skip
         if _has_files(pending) or desk.answerer.streams:
             await append_event(tx, conversation_id, "turn", data={"state": "done", "waiting_for": []})
@@ -303,8 +344,27 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
         reason = outcome.handoff
         if reason:
             brief = handoff.brief([*pending.earlier, *pending.messages], reason=reason, language=question.language)
-            await act(tx, conversation_id=conversation_id, action="hand_off", by="bot", reason=reason, brief=brief)
+            await act(
+                tx, conversation_id=conversation_id, action="hand_off", by="bot", reason=reason, brief=brief,
+                team=outcome.team, priority=outcome.priority,
+            )  # fmt: skip
     return True
+
+
+def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[str, Any]:
+    """Why it was decided so, and by which versions of model and knowledge; the policy's stands in it already."""
+    understood = question.understood
+    return {
+        **outcome.decision,
+        "model": understood.model() if understood else None,
+        "understood": understood.record(pending.messages[-1].id) if understood else None,
+        "knowledge": pending.knowledge,
+    }
+
+
+async def _keep(tx: Tx, pending: Pending, understood: Understood | None, language: Language) -> None:
+    if understood:
+        await store(tx, str(pending.row["id"]), pending.messages[-1].id, understood, language)
 
 
 async def _coalesced(events: AsyncIterator[Delta | Outcome]) -> AsyncIterator[Delta | Outcome]:

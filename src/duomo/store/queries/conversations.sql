@@ -21,6 +21,14 @@ UPDATE conversations SET
     reopened_at = CASE WHEN %(status)s <> 'resolved' AND status = 'resolved' THEN now() ELSE reopened_at END
 WHERE id = %(id)s;
 
+-- name: set_team
+-- Whom it was handed over to; who asks again does not make it less urgent.
+UPDATE conversations SET team = coalesce(%(team)s, team), priority = CASE
+    WHEN %(again)s AND array_position(ARRAY['low', 'normal', 'high', 'urgent'], priority)
+        > array_position(ARRAY['low', 'normal', 'high', 'urgent'], %(priority)s::text)
+    THEN priority ELSE %(priority)s END
+WHERE id = %(id)s;
+
 -- name: set_waiting
 UPDATE conversations SET waiting_since = CASE WHEN %(waiting)s THEN coalesce(waiting_since, now()) END WHERE id = %(id)s;
 
