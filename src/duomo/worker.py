@@ -108,7 +108,7 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
     )
     desk = Desk(db, blobs, answerer, reader) if "turns" in queues else None
     senses = Senses(db, blobs, perception, repair, reader)
-    asking = Asking(answerer, retriever, lambda: perception, repair)
+    asking = Asking(answerer, retriever, lambda: perception, repair, reader)
     models = ingestion.Models(
         text, english, pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
     )
@@ -117,8 +117,11 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
 
 def load_asking(db: Database, home: Path, environment: Mapping[str, str]) -> Asking:
     """What `support.ask` needs, for a command; models that look and listen are loaded when a file comes."""
-    answerer, retriever = make_answerer(db, load_encoders(), load_settings(environment, home=home))
-    return Asking(answerer, retriever, functools.cache(load_perception), functools.partial(lexicon.repair, db))
+    encoders = load_encoders()
+    answerer, retriever = make_answerer(db, encoders, load_settings(environment, home=home))
+    reader = Reader(home, Networks(text=encoders[0], english=encoders[1]))
+    repair = functools.partial(lexicon.repair, db)
+    return Asking(answerer, retriever, functools.cache(load_perception), repair, reader)
 
 
 Encoders = tuple[Remembering, Remembering]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from duomo.errors import InputError
 from duomo.knowledge.retrieve import Query
+from duomo.models.features import Floats
 from duomo.models.language import detect_language
 from duomo.models.llm import Attachment
 from duomo.store.postgres import Database, Workspace
@@ -17,7 +18,10 @@ from duomo.support.answer import Answerer, Retrieves, search_text
 from duomo.support.conversation import Settings
 from duomo.support.outcome import Outcome, Question
 from duomo.support.perceive import Perceives, Repair, clean_file, look, repaired
-from duomo.support.turn import compose
+from duomo.support.policy import load_policy
+from duomo.support.predict import Reader, Turn, by_name
+from duomo.support.registry import current
+from duomo.support.turn import SENT_AS, compose
 from duomo.types import Artifact, Language, PartKind
 
 
@@ -33,6 +37,7 @@ class Asking:
     retriever: Retrieves
     perception: Callable[[], Perceives]
     repair: Repair
+    reader: Reader | None = None  # opens the workspace's trained models
 
 
 async def ask(
@@ -49,15 +54,17 @@ async def ask(
 
     Returns:
         {answer: str or None, citations: [{article_id, title, uri, quote, score}], handoff: None or {reason},
-        artifacts: [{part, kind, text, confidence, model}], language, timings_ms}. A question that would be asked back
-        has no answer and the handoff {reason: "clarify", options}.
+        artifacts: [{part, kind, text, confidence, model}], understood: {pattern, heads} or None, policy: the row that
+        decided or None, language, timings_ms}. A question that would be asked back has no answer and the handoff
+        {reason: "clarify", options}.
     Raises:
         InputError: neither text nor a file.
         MediaError: a file that cannot be decoded.
         ModelUnavailable: a file came, and the model that reads it is not there.
     """
     began = time.perf_counter()
-    question, artifacts = await _question(workspace, text, image, audio, language, models)
+    question, artifacts, files = await _question(db, workspace, text, image, audio, language, models)
+    question = await _understood(db, workspace, question, files, models)
     perceived = time.perf_counter()
     outcome: Outcome | None = None
     async for event in models.answerer.answer(workspace.id, question):
@@ -75,6 +82,8 @@ async def ask(
             {"part": part, "kind": a.kind, "text": a.text, "confidence": round(a.confidence, 4), "model": a.model}
             for part, a in artifacts
         ],
+        "understood": question.understood.record(None) if question.understood else None,
+        "policy": outcome.decision.get("policy"),
         "language": question.language,
         "timings_ms": {
             "perceive": round((perceived - began) * 1000),
@@ -96,7 +105,7 @@ async def retrieve(
     models: Asking,
 ) -> list[dict[str, Any]]:
     """The `k` best passages: [{article_id, chunk_id, title, text, score}]. Raises what `ask` does."""
-    question, _ = await _question(workspace, text, image, audio, language, models)
+    question, _, _ = await _question(db, workspace, text, image, audio, language, models)
     query = Query(
         search_text(question), question.language, spoken=question.spoken, images=question.images, k=k,
         prefer_language=False,
@@ -113,19 +122,36 @@ async def retrieve(
     ]
 
 
+async def _understood(
+    db: Database, workspace: Workspace, question: Question, files: Mapping[str, Floats], models: Asking
+) -> Question:
+    async with db.transaction(workspace.id) as tx:
+        policy, now = await load_policy(tx), await current(tx)
+    understood = None
+    if models.reader and "active" in now:
+        turn = Turn(search_text(question), files)
+        understood = await models.reader.read(workspace.id, now["active"], turn)
+    return replace(question, policy=policy, understood=understood)
+
+
 async def _question(
+    db: Database,
     workspace: Workspace,
     text: str,
     image: bytes | None,
     audio: bytes | None,
     language: Language | None,
     models: Asking,
-) -> tuple[Question, list[tuple[str, Artifact]]]:
+) -> tuple[Question, list[tuple[str, Artifact]], dict[str, Floats]]:
     if not text.strip() and image is None and audio is None:
         raise InputError("the question is empty. Give a text, a picture or a sound.")
     settings = Settings.of(workspace.settings)
     artifacts: list[tuple[str, Artifact]] = []
     images, attachments = [], []
+    files: dict[str, Floats] = {}
+    sent = ["text"] if text.strip() else []
+    async with db.transaction(workspace.id) as tx:
+        deployed = list((await current(tx)).values())
     kinds: tuple[tuple[PartKind, bytes | None], ...] = (("image", image), ("audio", audio))
     for kind, data in kinds:
         if data is None:
@@ -136,6 +162,9 @@ async def _question(
         artifacts += [(kind, (await repaired(models.repair, workspace.id, artifact))[0]) for artifact in found]
         images += [] if embedding is None else [embedding]
         attachments.append(Attachment(clean.kind, clean.mime, clean.data))
+        sent.append(SENT_AS[clean.kind])
+        if models.reader:
+            files |= by_name(await models.reader.of_file(workspace.id, deployed, clean.kind, clean.data))
     said = "\n".join([text, *(a.text for _, a in artifacts if a.kind == "transcript")])
     read = "\n".join(a.text for _, a in artifacts if a.kind == "ocr")
     question = compose(
@@ -145,8 +174,9 @@ async def _question(
         images=images,
         attachments=attachments if models.answerer.streams else (),
         mask=settings.mask_llm_input,
+        sent=tuple(sent),
     )
-    return question, artifacts
+    return question, artifacts, files
 
 
 def _handoff(outcome: Outcome) -> dict[str, Any] | None:

@@ -72,8 +72,8 @@ class Understood:
     embeddings: Mapping[str, Floats]
     duration_ms: float
 
-    def record(self, message_id: str) -> dict[str, Any]:
-        """For the decision that rests on it."""
+    def record(self, message_id: str | None) -> dict[str, Any]:
+        """For the decision that rests on it. Without a message's id where nothing is stored."""
         return {
             "message_id": message_id,
             "pattern": self.pattern,
@@ -222,6 +222,11 @@ def _embeddings(encoders: Encoders, features: Features) -> dict[str, Floats]:
 
 
 # In the tables ----------------------------------------------------------------------------------------------------
+
+
+def by_name(views: Mapping[View, Floats]) -> dict[str, Floats]:
+    """As `Turn.files` names them."""
+    return {f"{view.name} {view.version}": value for view, value in views.items()}
 
 
 async def store_views(tx: Tx, part_id: str, views: Mapping[View, Floats]) -> None:

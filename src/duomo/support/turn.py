@@ -358,6 +358,7 @@ def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[st
         **outcome.decision,
         "model": understood.model() if understood else None,
         "understood": understood.record(pending.messages[-1].id) if understood else None,
+        "language": question.language,
         "knowledge": pending.knowledge,
     }
 
