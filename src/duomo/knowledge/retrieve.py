@@ -12,7 +12,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from duomo.knowledge.index import quoted, terms, unpacked
@@ -25,6 +25,7 @@ VECTOR_CANDIDATES = 40  # of each encoder
 WORD_CANDIDATES = 40
 SENTENCES_OF = 48  # candidates whose sentences are compared one by one
 PICTURE_CANDIDATES = 5  # articles
+EXPECTED_CANDIDATES = 40
 COMMON = 0.05  # share of the chunks above which a word only counts, but proposes nothing
 POSTINGS = 2500  # chunks read through the word index for one query, about
 EXACT_BELOW = 2000  # chunks in a workspace; up to here comparing every vector is as fast as the index
@@ -48,6 +49,8 @@ class Query:
         k: how many passages to return.
         per_article: passages of one article before the next article's first.
         prefer_language: give an article in the customer's language where the same topic has one.
+        expected: topic, or id of an article without one, -> how likely it is to be wanted, [0, 1]: what a trained
+            model's intent says.
     """
 
     text: str
@@ -57,6 +60,7 @@ class Query:
     k: int = 10
     per_article: int = 1
     prefer_language: bool = True
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Weights:
     words: float = 0.1  # the cosines of good and bad passages lie about as close together
     pinyin: float = 0.03
     image: float = 0.2
+    expected: float = 0.05  # bench/intent_retrieval.py
 
 
 @dataclass(slots=True)
@@ -88,6 +93,7 @@ class Candidate:
     coverage: float = 0.0  # IDF-weighted share of the query's words that the chunk holds, [0, 1]
     pinyin: float = 0.0  # the same for syllable pairs
     image: float = 0.0  # best cosine of the query's pictures with the article's
+    expected: float = 0.0  # how likely the intent wants this article, [0, 1]
     score: float = 0.0
     picture: str | None = None  # the article's picture that is most like the query's
 
@@ -166,11 +172,15 @@ class Retriever:
         if pictures:
             rows = await tx.all("chunks_of_articles", articles=pg_array(pictures))
             found.update(dict.fromkeys(str(row["id"]) for row in rows))
+        if query.expected:
+            rows = await tx.all("chunks_expected", topics=pg_array(query.expected), limit=EXPECTED_CANDIDATES)
+            found.update(dict.fromkeys(str(row["id"]) for row in rows))
         if not found:
             return []
         candidates = await _evidence(tx, found, words, sounds, encoded)
         for candidate in candidates:
             candidate.image, candidate.picture = pictures.get(candidate.article_id, (0.0, None))
+            candidate.expected = query.expected.get(candidate.topic or candidate.article_id, 0.0)
         rank(candidates, self._weights)
         await _read_sentences(tx, candidates, encoded)
         return candidates
@@ -210,6 +220,8 @@ class Retriever:
             await _count(tx, words, sounds)
             more = await _evidence(tx, ids, words, sounds, encoded)
             await _read_sentences(tx, more, encoded)
+            for candidate in more:
+                candidate.expected = query.expected.get(candidate.topic or candidate.article_id, 0.0)
             rank(more, self._weights)
             ranked = ranked + more
         best: dict[str, float] = {}
@@ -344,6 +356,7 @@ def rank(candidates: list[Candidate], weights: Weights) -> None:
             + weights.words * c.bm25
             + weights.pinyin * c.pinyin
             + weights.image * c.image
+            + weights.expected * c.expected
         )
     candidates.sort(key=lambda c: (-c.score, c.id))
 
@@ -380,5 +393,6 @@ def _passage(row: Mapping[str, Any], candidate: Candidate) -> Passage:
             "coverage": candidate.coverage,
             "pinyin": candidate.pinyin,
             "image": candidate.image,
+            "expected": candidate.expected,
         },
     )

@@ -39,6 +39,7 @@ ENGLISH = 0.25  # weight of the English encoder beside the multilingual one when
 QUOTED = 2  # passages shown at most
 SECOND = 0.97  # share of the first one's score that a second passage needs to be quoted too
 OPTIONS = 3  # of a clarifying question
+LIKELY = 0.1  # an intent less likely expects no article
 ASKS_FOR_PEOPLE: tuple[Intent, ...] = ("person", "unhelped")
 OUTCOMES = {"answer": "answer", "clarify": "clarify", "hand_over": "handoff"}
 """Name of what is done in a decision's record."""
@@ -173,6 +174,7 @@ class Answerer:
             images=question.images,
             k=CANDIDATES,
             per_article=PER_ARTICLE,
+            expected=_expected(question),
         )
         passages = await self._retriever.retrieve(workspace_id, query)
         return [p for p in passages if p.title == question.chosen] or passages if question.chosen else passages
@@ -360,6 +362,18 @@ def _to_people(ruling: Ruling, language: Language) -> Outcome:
 
 def _searchable(question: Question) -> bool:
     return bool(question.text.strip() or question.seen.strip() or len(question.images))
+
+
+def _expected(question: Question) -> dict[str, float]:
+    """Which articles the intent wants, as far as the policy names them and the model is sure of it."""
+    intent = question.understood.heads.get("intent") if question.understood else None
+    if intent is None or question.policy is None or intent["out_of_scope"] >= 0.5:
+        return {}
+    wanted: dict[str, float] = {}
+    for label, chance in intent["top"]:
+        for article in question.policy.expected_articles(label):
+            wanted[article] = max(wanted.get(article, 0.0), chance)
+    return {article: chance for article, chance in wanted.items() if chance >= LIKELY}
 
 
 def search_text(question: Question) -> str:

@@ -122,6 +122,10 @@ FROM article_pictures
 WHERE workspace_id = current_workspace() AND embedding IS NOT NULL AND vector_dims(embedding) = %(dim)s
 GROUP BY article_id, blob ORDER BY cosine DESC LIMIT %(limit)s;
 
+-- name: chunks_expected
+SELECT c.id FROM chunks c JOIN articles a ON (a.workspace_id, a.id) = (c.workspace_id, c.article_id)
+WHERE coalesce(a.topic, a.id) = ANY(%(topics)s) ORDER BY c.article_id, c.position LIMIT %(limit)s;
+
 -- name: chunks_of_articles
 SELECT id FROM chunks WHERE article_id = ANY(%(articles)s);
 
