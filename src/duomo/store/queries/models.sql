@@ -91,10 +91,9 @@ WITH turns AS (
     CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
     LEFT JOIN LATERAL (
         SELECT count(*) AS said, bool_or(v.value <> p.heads -> v.head -> 'label') AS wrong
-        FROM (SELECT DISTINCT ON (b.head) b.head, b.value FROM labels b
-              WHERE b.message_id = p.message_id AND b.kind = 'head' AND b.origin <> 'second'
-              ORDER BY b.head, b.created_at DESC) v
-        WHERE p.heads -> v.head IS NOT NULL HAVING count(*) > 0) l ON true
+        FROM valid_labels v
+        WHERE v.message_id = p.message_id AND v.kind = 'head' AND v.value <> 'null' AND p.heads -> v.head IS NOT NULL
+        HAVING count(*) > 0) l ON true
     WHERE p.model_id = ANY(%(model_ids)s) AND p.role <> 'shadow'
       AND p.created_at >= coalesce(%(since)s::timestamptz, '-infinity')
       AND p.created_at < coalesce(%(until)s::timestamptz, 'infinity')
@@ -123,10 +122,8 @@ SELECT s.heads AS shadow, a.heads AS active, s.duration_ms AS shadow_ms, a.durat
 FROM predictions s
 JOIN predictions a ON a.message_id = s.message_id AND a.model_id = %(active_id)s AND a.role = 'active'
 LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(v.head, v.value) AS labels
-    FROM (SELECT DISTINCT ON (b.head) b.head, b.value FROM labels b
-          WHERE b.message_id = s.message_id AND b.kind = 'head' AND b.origin <> 'second'
-          ORDER BY b.head, b.created_at DESC) v) l ON true
+    SELECT jsonb_object_agg(v.head, v.value) AS labels FROM valid_labels v
+    WHERE v.message_id = s.message_id AND v.kind = 'head' AND v.value <> 'null') l ON true
 WHERE s.model_id = %(shadow_id)s AND s.role = 'shadow' AND s.created_at >= %(since)s
 ORDER BY s.created_at, s.id LIMIT %(limit)s;
 
