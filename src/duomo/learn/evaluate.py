@@ -495,6 +495,15 @@ class HeadComparison:
     broken: Sequence[str] = ()
     mcnemar: float | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n": self.n,
+            "figures": {figure: difference.as_json() for figure, difference in self.figures.items()},
+            "mcnemar_p": self.mcnemar,
+            "fixed": list(self.fixed),
+            "broken": list(self.broken),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -506,16 +515,7 @@ class Comparison:
         return {
             "first": self.first,
             "second": self.second,
-            "heads": {
-                name: {
-                    "n": head.n,
-                    "figures": {figure: difference.as_json() for figure, difference in head.figures.items()},
-                    "mcnemar_p": head.mcnemar,
-                    "fixed": list(head.fixed),
-                    "broken": list(head.broken),
-                }
-                for name, head in self.heads.items()
-            },
+            "heads": {name: head.as_json() for name, head in self.heads.items()},
         }
 
 
@@ -536,20 +536,34 @@ def compare(
     answers = [model.predict_features(model.features(samples)) for model in (first, second)]
     heads: dict[str, HeadComparison] = {}
     for name in first.heads:
-        rows = labelled(samples, name)
-        if name not in second.heads or second.heads[name].type != first.heads[name].type or not len(rows):
+        if name not in second.heads:
             continue
-        one, other = (
-            judge(model.heads[name], answer[name], samples)
-            for model, answer in zip((first, second), answers, strict=True)
-        )
-        groups = metrics.group_index([samples[row].group for row in rows])
-        figures = metrics.paired(one.formula, other.formula, groups=groups, resamples=resamples, seed=seed)
-        fixed, broken, mcnemar = _changed(one, other, np.array([samples[row].id for row in rows], dtype=object))
-        heads[name] = HeadComparison(len(rows), figures, fixed, broken, mcnemar)
+        both = answers[0][name], answers[1][name]
+        found = compare_head((first.heads[name], second.heads[name]), both, samples, resamples=resamples, seed=seed)
+        if found is not None:
+            heads[name] = found
     if not heads:
         raise InputError("the two models have no head of the same name and type that the samples label")
     return Comparison(*names, heads)
+
+
+def compare_head(
+    heads: tuple[HeadInfo, HeadInfo],
+    answers: tuple[HeadOutput, HeadOutput],
+    samples: Sequence[Sample],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> HeadComparison | None:
+    """What two models said of the same samples with one head; None when its types differ or no sample is labelled."""
+    rows = labelled(samples, heads[0].name)
+    if heads[0].type != heads[1].type or not len(rows):
+        return None
+    one, other = (judge(head, answer, samples) for head, answer in zip(heads, answers, strict=True))
+    groups = metrics.group_index([samples[row].group for row in rows])
+    figures = metrics.paired(one.formula, other.formula, groups=groups, resamples=resamples, seed=seed)
+    fixed, broken, mcnemar = _changed(one, other, np.array([samples[row].id for row in rows], dtype=object))
+    return HeadComparison(len(rows), figures, fixed, broken, mcnemar)
 
 
 def _changed(one: Judged, other: Judged, ids: NDArray[np.object_]) -> tuple[list[str], list[str], float | None]:
