@@ -16,7 +16,7 @@ from duomo.store.postgres import Database
 from tests.conftest import reachable
 
 
-async def test_a_backup_restores_rows_files_rights_and_the_job_queue(tmp_path: Path) -> None:
+async def test_a_backup_restores_rows_files_models_rights_and_the_job_queue(tmp_path: Path) -> None:
     reachable(tmp_path)
     old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "duomo.backup"
     with store.open_home(old, None) as dsn:
@@ -26,13 +26,15 @@ async def test_a_backup_restores_rows_files_rights_and_the_job_queue(tmp_path: P
             async with db.transaction(workspace.id) as tx:
                 await tx.run("insert_blob", key=Blobs(old / "media").put(workspace.id, b"photo"), mime="a/b", size=5)
                 await tx.defer("turn", queue="test", args={})
-        assert backup.save(dsn, old / "media", file) == file.stat().st_size
+        (old / "models" / workspace.id / "f1").mkdir(parents=True)
+        (old / "models" / workspace.id / "f1" / "manifest.json").write_text("{}")
+        assert backup.save(dsn, old, file) == file.stat().st_size
         with pytest.raises(Conflict, match="exists"):
-            backup.save(dsn, old / "media", file)
+            backup.save(dsn, old, file)
     with embedded.server(new) as dsn:
-        backup.load(dsn, new / "media", file)
+        backup.load(dsn, new, file)
         with pytest.raises(Conflict, match="not empty"):
-            backup.load(dsn, new / "media", file)
+            backup.load(dsn, new, file)
     with store.open_home(new, None) as dsn:
         async with await Database.open(dsn) as db:
             restored = await db.workspace("shop")
@@ -40,6 +42,7 @@ async def test_a_backup_restores_rows_files_rights_and_the_job_queue(tmp_path: P
             assert [Blobs(new / "media").get(workspace.id, k) for k in Blobs(new / "media").keys(workspace.id)] == [
                 b"photo"
             ]
+            assert (new / "models" / workspace.id / "f1" / "manifest.json").read_text() == "{}"
             async with db.transaction(None) as tx:  # isolation came along
                 assert await (await tx.connection.execute("SELECT * FROM blobs")).fetchall() == []
         with psycopg.connect(dsn) as connection:
@@ -55,6 +58,6 @@ def test_a_file_that_is_no_backup_changes_nothing(tmp_path: Path) -> None:
     with embedded.server(tmp_path / "home") as dsn:
         for name in ("noise", "other.tar"):
             with pytest.raises(InputError, match=r"backup"):
-                backup.load(dsn, tmp_path / "home" / "media", tmp_path / name)
+                backup.load(dsn, tmp_path / "home", tmp_path / name)
         with psycopg.connect(dsn) as connection:
             assert connection.execute("SELECT to_regclass('workspaces')").fetchone() == (None,)

@@ -290,7 +290,7 @@ def backup(given: argparse.Namespace) -> None:
 
     settings = _settings(given)
     with _database(settings) as dsn:
-        print(f"{given.file}: {save(dsn, settings.home / 'media', given.file):,} bytes")
+        print(f"{given.file}: {save(dsn, settings.home, given.file):,} bytes")
 
 
 def restore(given: argparse.Namespace) -> None:
@@ -301,7 +301,7 @@ def restore(given: argparse.Namespace) -> None:
     settings = _settings(given)
     with contextlib.ExitStack() as stack:
         dsn = settings.database_url or stack.enter_context(embedded.server(settings.home))
-        load(dsn, settings.home / "media", given.file)
+        load(dsn, settings.home, given.file)
     print(f"restored into {settings.home}")
 
 

@@ -1,4 +1,4 @@
-"""Everything in one file, and back: a tar with `database.dump` (pg_dump's custom format) and `media/`."""
+"""Everything in one file, and back: a tar with `database.dump` (pg_dump's custom format), `media/` and `models/`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from duomo.store import embedded
 from duomo.store.postgres import APP_ROLE
 
 _DATABASE = "database.dump"
-_MEDIA = "media"
+_FOLDERS = ("media", "models")  # below HOME; files of both are never changed once written
 
 
-def save(dsn: str, media: Path, file: Path) -> int:
+def save(dsn: str, home: Path, file: Path) -> int:
     """Write a backup; the service may go on running.
 
     The database is dumped first, at one moment; files are never changed once written, so those its rows name are
@@ -27,7 +27,7 @@ def save(dsn: str, media: Path, file: Path) -> int:
 
     Args:
         dsn: of the owner.
-        media: the directory of `Blobs`.
+        home: where the files of conversations and the trained models lie.
         file: must not exist.
     Returns:
         Its size in bytes.
@@ -44,15 +44,16 @@ def save(dsn: str, media: Path, file: Path) -> int:
         _program("pg_dump", "--dbname", dsn, "--format=custom", "--no-owner", "--file", str(dump))
         with tarfile.open(fileobj=raw, mode="w") as archive:
             archive.add(dump, _DATABASE)
-            if media.is_dir():
-                archive.add(media, _MEDIA)
+            for folder in _FOLDERS:
+                if (home / folder).is_dir():
+                    archive.add(home / folder, folder)
         raw.flush()
         os.fsync(raw.fileno())
     os.rename(partial, file)
     return file.stat().st_size
 
 
-def load(dsn: str, media: Path, file: Path) -> None:
+def load(dsn: str, home: Path, file: Path) -> None:
     """Restore a backup into an empty database.
 
     Raises:
@@ -70,15 +71,15 @@ def load(dsn: str, media: Path, file: Path) -> None:
             if not members or members[0].name != _DATABASE:
                 raise InputError(f"{file} is not a backup made by `duomo backup`: it holds no {_DATABASE}.")
             for member in members[1:]:
-                if PurePosixPath(member.name).parts[0] != _MEDIA:
+                if PurePosixPath(member.name).parts[0] not in _FOLDERS:
                     raise InputError(f"{file} is not a backup made by `duomo backup`: it holds {member.name}.")
             archive.extract(members[0], scratch, filter="data")
             _program(
                 "pg_restore", "--dbname", dsn, "--no-owner", "--single-transaction", "--exit-on-error",
                 str(Path(scratch) / _DATABASE),
             )  # fmt: skip
-            media.parent.mkdir(parents=True, exist_ok=True)
-            archive.extractall(media.parent, members[1:], filter="data")
+            home.mkdir(parents=True, exist_ok=True)
+            archive.extractall(home, members[1:], filter="data")
     except (tarfile.TarError, io.UnsupportedOperation) as error:
         raise InputError(f"{file} cannot be read as a backup: {error}") from error
 
