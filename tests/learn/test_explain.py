@@ -9,8 +9,9 @@ import pytest
 from duomo.errors import InputError
 from duomo.learn.explain import Served, Similar, explain, nearest
 from duomo.learn.faithfulness import faithfulness
-from duomo.learn.occlude import FEWEST_WINDOWS, GRID, MOST, Entries, Frames, Patches, Windows, Words
+from duomo.learn.occlude import FEWEST_WINDOWS, GRID, MOST, Entries, Frames, Patches, Windows, Words, occluder
 from duomo.media.video import Clip
+from duomo.models.encoders import BETWEEN_TURNS
 from duomo.models.features import Features
 from duomo.types import Sample
 from tests.learn.fake_encoders import model
@@ -62,6 +63,17 @@ def test_chinese_is_taken_apart_by_words():
     found = explain(model({"1": {"text": "我要申请退款，谢谢 Anna"}}), Sample("1"))
     assert [unit.text for unit in found.units["text"]][-3:] == ["退款", "谢谢", "Anna"]
     assert {unit.text: unit.score for unit in found.units["text"]}["退款"] == pytest.approx(4, abs=1e-4)
+
+
+def test_earlier_turns_are_taken_away_one_by_one():
+    turns = occluder("context", BETWEEN_TURNS.join(["It blinks", "Which lamp?", "The X2"]))
+    assert [(unit.kind, unit.start, unit.end, unit.text) for unit in turns.units] == [
+        ("turn", 0, 1, "It blinks"),
+        ("turn", 1, 2, "Which lamp?"),
+        ("turn", 2, 3, "The X2"),
+    ]
+    assert turns.without([1]) == BETWEEN_TURNS.join(["It blinks", "The X2"])
+    assert turns.without([0, 1, 2]) is None
 
 
 def test_the_bright_patches_and_the_loud_quarter_of_a_second_are_found():

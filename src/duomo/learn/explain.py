@@ -131,7 +131,7 @@ class Explanation:
 def _named(unit: Unit) -> str:
     if unit.box is not None:
         return f"patch {unit.box}"
-    if unit.kind == "word":
+    if unit.kind in ("word", "turn"):
         return repr(unit.text)
     return f"{unit.kind} {unit.start:g}-{unit.end:g}"
 

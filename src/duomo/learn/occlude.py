@@ -13,7 +13,7 @@ import numpy as np
 from duomo.media import audio
 from duomo.media.text import CJK
 from duomo.media.video import Clip
-from duomo.models.encoders import Value
+from duomo.models.encoders import BETWEEN_TURNS, Value
 from duomo.models.features import Floats
 from duomo.models.ngrams import chinese_words
 
@@ -27,7 +27,7 @@ FRAME_SOUND_S = 1.0  # window of a video's sound
 _RUN = re.compile(f"([{CJK}]+)|([^\\W{CJK}]+(?:['’.-][^\\W{CJK}]+)*)")
 
 Thing = TypeVar("Thing")
-Kind = Literal["word", "patch", "sound", "frame", "entry"]
+Kind = Literal["word", "turn", "patch", "sound", "frame", "entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Unit:
     """A piece of a sample.
 
     Attributes:
-        start, end: word: characters of the text; sound and frame: seconds; entry: positions in the vector.
+        start, end: word: characters of the text; sound and frame: seconds; turn: its place, from the oldest; entry:
+            positions in the vector.
         box: of a patch: left, top, right, bottom in pixels.
         score: how much less the model says for the label without it; negative: it speaks against the label.
     """
@@ -64,6 +65,8 @@ def occluder(modality: str, value: Value, *, mean: Floats | None = None) -> Occl
     """
     if modality == "text":
         return Words(str(value))
+    if modality == "context":
+        return Turns(str(value))
     if isinstance(value, Clip):
         return Frames(value)
     if modality == "image":
@@ -98,6 +101,17 @@ class Words:
             before = end
         left = re.sub(r"\s+", " ", "".join([*kept, self.text[before:]])).strip()
         return left or None
+
+
+class Turns:
+    """What was said in the turns before."""
+
+    def __init__(self, value: str) -> None:
+        self._turns = value.split(BETWEEN_TURNS)
+        self.units = tuple(Unit("turn", number, number + 1, text=turn) for number, turn in enumerate(self._turns))
+
+    def without(self, removed: Collection[int]) -> Value | None:
+        return BETWEEN_TURNS.join(turn for number, turn in enumerate(self._turns) if number not in removed) or None
 
 
 class Patches:
