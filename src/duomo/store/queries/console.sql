@@ -1,6 +1,7 @@
 -- name: summaries
--- The inbox: conversations as an agent sees them, most recently changed first, from a cursor on.
-SELECT c.id, c.status, c.language, c.channel, c.last_seq, c.waiting_since, c.snoozed_until, c.handoff_reason,
+-- The inbox: conversations as an agent sees them, from a cursor on: of those that wait for people the most urgent first,
+-- then the most recently changed.
+SELECT c.id, c.status, c.team, c.priority, rank.urgency, c.language, c.channel, c.last_seq, c.waiting_since, c.snoozed_until, c.handoff_reason,
        c.csat_score, c.csat_comment, c.created_at, c.updated_at,
        c.contact_id, p.name AS contact_name, p.language AS contact_language,
        c.assignee_id, a.name AS assignee_name,
@@ -11,6 +12,8 @@ SELECT c.id, c.status, c.language, c.channel, c.last_seq, c.waiting_since, c.sno
             WHERE n.conversation_id = c.id) AS media
 FROM conversations c
 JOIN contacts p ON p.id = c.contact_id
+CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'open'
+                           THEN array_position(ARRAY['low', 'normal', 'high', 'urgent'], c.priority) ELSE 0 END AS urgency) rank
 LEFT JOIN agents a ON a.id = c.assignee_id
 LEFT JOIN reads r ON r.conversation_id = c.id AND r.agent_id = %(agent_id)s
 LEFT JOIN LATERAL (SELECT author, kind, text, created_at FROM messages l WHERE l.conversation_id = c.id
@@ -18,6 +21,7 @@ LEFT JOIN LATERAL (SELECT author, kind, text, created_at FROM messages l WHERE l
 WHERE (%(id)s::uuid IS NULL OR c.id = %(id)s)
   AND (%(status)s::text IS NULL OR c.status = %(status)s)
   AND (%(language)s::text IS NULL OR c.language = %(language)s)
+  AND (%(team)s::text IS NULL OR c.team = %(team)s)
   AND (%(mine)s IS NOT TRUE OR c.assignee_id = %(agent_id)s)
   AND (%(unassigned)s IS NOT TRUE OR c.assignee_id IS NULL)
   AND (%(unread)s IS NOT TRUE OR EXISTS (SELECT FROM messages u WHERE u.conversation_id = c.id AND u.author = 'customer'
@@ -28,8 +32,9 @@ WHERE (%(id)s::uuid IS NULL OR c.id = %(id)s)
             AND s.search @@ %(wanted)s::tsquery)
        OR EXISTS (SELECT FROM messages s JOIN parts f ON f.message_id = s.id JOIN artifacts t ON t.part_id = f.id
             WHERE s.conversation_id = c.id AND t.search @@ %(wanted)s::tsquery))
-  AND (%(before)s::timestamptz IS NULL OR (c.updated_at, c.id) < (%(before)s, %(before_id)s::uuid))
-ORDER BY c.updated_at DESC, c.id DESC
+  AND (%(before)s::timestamptz IS NULL
+       OR (rank.urgency, c.updated_at, c.id) < (%(before_urgency)s, %(before)s, %(before_id)s::uuid))
+ORDER BY rank.urgency DESC, c.updated_at DESC, c.id DESC
 LIMIT %(limit)s;
 
 -- name: inbox_counts
@@ -105,7 +110,8 @@ WHERE m.conversation_id = %(conversation_id)s AND p.blob = %(key)s LIMIT 1;
 
 -- name: knowledge_picture
 SELECT b.mime FROM blobs b WHERE b.key = %(key)s
-  AND (EXISTS (SELECT FROM article_pictures WHERE blob = %(key)s) OR EXISTS (SELECT FROM chunks WHERE picture = %(key)s));
+  AND (EXISTS (SELECT FROM article_pictures WHERE blob = %(key)s) OR EXISTS (SELECT FROM chunks WHERE picture = %(key)s)
+       OR EXISTS (SELECT FROM drafts WHERE pictures @> jsonb_build_array(jsonb_build_object('blob', %(key)s::text))));
 
 -- name: knowledge_page
 SELECT a.id, a.title, a.language, a.uri, a.updated_at,

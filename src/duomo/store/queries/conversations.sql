@@ -185,6 +185,7 @@ DELETE FROM blobs b WHERE created_at < now() - make_interval(secs => %(older_tha
     SELECT incoming FROM parts WHERE incoming IS NOT NULL UNION SELECT blob FROM parts WHERE blob IS NOT NULL
     UNION SELECT original FROM parts WHERE original IS NOT NULL
     UNION SELECT picture FROM chunks WHERE picture IS NOT NULL UNION SELECT blob FROM article_pictures
+    UNION SELECT picture ->> 'blob' FROM drafts, jsonb_array_elements(pictures) AS picture WHERE state <> 'dismissed'
     UNION SELECT file ->> 'blob' FROM imports, jsonb_array_elements(files) AS file WHERE file ? 'blob');
 
 -- name: blob_keys
