@@ -1,6 +1,9 @@
 -- name: known_time_zone
 SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %(name)s);
 
+-- name: today
+SELECT (now() AT TIME ZONE %(tz)s::text)::date;
+
 -- name: insight_figures
 -- Figures of the conversations begun in a period: all of them (`every`), and by one dimension or by time (`key`).
 -- One with a picture and a voice note stands under both modalities.
