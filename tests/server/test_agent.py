@@ -45,6 +45,8 @@ async def test_the_inbox_shows_who_waits_and_for_what(agent: Person, visitor: Pe
         "status": "open",
         "contact": {"id": visitor.id, "name": None, "language": "en"},
         "assignee": None,
+        "team": None,
+        "priority": "normal",
         "language": "en",
         "channel": "web",
         "last_seq": 4,
@@ -73,6 +75,46 @@ async def test_the_inbox_can_be_narrowed(agent: Person, http: httpx2.AsyncClient
     assert await inbox(agent, language="zh") == []
     assert await inbox(agent, q="HELLO") == [theirs]
     assert await counts(agent) == {"open": 1, "pending": 1, "mine": 1, "unassigned": 1, "unread": 1}
+
+
+async def test_the_most_urgent_come_first_and_a_team_finds_its_own(
+    agent: Person, http: httpx2.AsyncClient, workspace: Workspace, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_calls, "_PAGE", 2)
+    waiting = {}
+    for priority, team in (("urgent", "repair"), ("low", "orders"), ("high", "orders"), ("normal", None)):
+        person = await become_visitor(http, workspace)
+        await person.say("help")
+        async with db.transaction(workspace.id) as tx:
+            await talk.act(
+                tx, conversation_id=person.conversation, action="hand_off", by="bot", reason="policy", team=team,
+                priority=priority,
+            )  # fmt: skip
+        waiting[person.conversation] = priority
+    calm = await become_visitor(http, workspace)
+    await calm.say("hello")
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = (await agent.get("conversations", params={"cursor": cursor})).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["cursor"]
+    assert [waiting.get(id) for id in seen] == ["urgent", "high", "normal", "low", None]
+    assert [waiting[id] for id in await inbox(agent, team="orders")] == ["high", "low"]
+
+
+async def test_who_asks_again_does_not_become_less_urgent(
+    agent: Person, visitor: Person, workspace: Workspace, db: Database
+) -> None:
+    await visitor.say("smoke!")
+    for priority, team in (("urgent", "repair"), ("normal", None)):
+        async with db.transaction(workspace.id) as tx:
+            await talk.act(
+                tx, conversation_id=visitor.conversation, action="hand_off", by="bot", reason="policy", team=team,
+                priority=priority,
+            )  # fmt: skip
+    [item] = (await agent.get("conversations")).json()["items"]
+    assert (item["priority"], item["team"]) == ("urgent", "repair")
 
 
 @pytest.mark.parametrize("asked", [{"status": "lost"}, {"assignee": "you"}, {"cursor": "x"}, {"cursor": "WzEsMl0"}])

@@ -46,7 +46,7 @@ _PAGE = 30
 _Empty = BeforeValidator(lambda value: value or None)  # `status=` asks for nothing in particular
 _FILTERS = (
     *("id", "status", "language", "mine", "unassigned", "unread"),
-    *("wanted", "name_like", "before", "before_id"),
+    *("wanted", "name_like", "before_urgency", "before", "before_id", "team"),
 )
 Search = Annotated[str, Query(max_length=200)]
 Cursor = Annotated[str | None, Query(max_length=400)]
@@ -89,11 +89,13 @@ async def inbox(
     assignee: Annotated[str | None, Query(pattern="^(me|none)$"), _Empty] = None,
     unread: Annotated[bool | None, _Empty] = None,
     language: Annotated[Language | None, _Empty] = None,
+    team: Annotated[str | None, Query(max_length=100), _Empty] = None,
     q: Search = "",
     cursor: Cursor = None,
 ) -> InboxView:
-    """Conversations, most recently changed first, 30 a page; `q` searches texts, artifacts and names."""
-    before, before_id = _read_cursor(cursor)
+    """Conversations, the most urgent open ones and then the most recently changed first, 30 a page; `q` searches
+    texts, artifacts and names."""
+    urgency, before, before_id = _read_cursor(cursor)
     async with site.db.transaction(agent.workspace.id) as tx:
         rows = await _summaries(
             tx,
@@ -105,6 +107,8 @@ async def inbox(
             unread=bool(unread),
             wanted=paging.words(q),
             name_like=paging.like(q),
+            team=team,
+            before_urgency=urgency,
             before=before,
             before_id=before_id,
             limit=_PAGE + 1,
@@ -112,10 +116,12 @@ async def inbox(
         counts = await tx.one("inbox_counts", agent_id=agent.id)
     more = len(rows) > _PAGE
     items = [render.summary(row) for row in rows[:_PAGE]]
-    last = items[-1] if more else None
+    last = rows[_PAGE - 1] if more else None
     return InboxView(
         items=items,
-        cursor=paging.write_cursor(last.updated_at.isoformat(), str(last.id)) if last else None,
+        cursor=paging.write_cursor(f"{last['urgency']} {last['updated_at'].isoformat()}", str(last["id"]))
+        if last
+        else None,
         counts=InboxCounts.model_validate(counts),
     )
 
@@ -292,11 +298,13 @@ async def _exists(tx: Tx, conversation_id: UUID) -> None:
         raise NotFound("there is no such conversation.")
 
 
-def _read_cursor(cursor: str | None) -> tuple[datetime | None, UUID | None]:
+def _read_cursor(cursor: str | None) -> tuple[int | None, datetime | None, UUID | None]:
+    """Urgency, time and id of the last row shown."""
     found = paging.read_cursor(cursor)
     if found is None:
-        return None, None
+        return None, None, None
     try:
-        return datetime.fromisoformat(found[0]), UUID(found[1])
+        urgency, _, changed = found[0].partition(" ")
+        return int(urgency), datetime.fromisoformat(changed), UUID(found[1])
     except ValueError:
         raise InputError("the cursor is not one of ours. Start again without it.") from None

@@ -127,6 +127,8 @@ def summary(row: Mapping[str, Any]) -> SummaryView:
         status=row["status"],
         contact=ContactView(id=row["contact_id"], name=row["contact_name"], language=row["contact_language"]),
         assignee=_person(row["assignee_id"], row["assignee_name"]),
+        team=row["team"],
+        priority=row["priority"],
         language=row["language"],
         channel=row["channel"],
         last_message=last,

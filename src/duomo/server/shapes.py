@@ -230,6 +230,8 @@ class SummaryView(BaseModel):
     status: Status
     contact: ContactView
     assignee: PersonView | None
+    team: str | None  # that it was handed over to
+    priority: Literal["low", "normal", "high", "urgent"]
     language: Language | None
     channel: str
     last_message: LastMessageView | None

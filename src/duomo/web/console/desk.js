@@ -17,6 +17,8 @@ extend(WORDS);
  * @property {"open" | "pending" | "snoozed" | "resolved"} status
  * @property {{id: string, name: string | null, language: string}} contact
  * @property {{id: string, name: string} | null} assignee
+ * @property {string | null} team
+ * @property {"low" | "normal" | "high" | "urgent"} priority
  * @property {"zh" | "en" | null} language
  * @property {string} channel
  * @property {{author: string, kind: string, text: string, created_at: string} | null} last_message
@@ -30,8 +32,9 @@ extend(WORDS);
  * @property {string} created_at
  * @property {string} updated_at
  */
-/** @typedef {{status: string, mine: boolean, unassigned: boolean, unread: boolean, language: string, q: string}} Filter */
-/** @typedef {{id: number, text: string, href: string | null, tone: "info" | "danger"}} Toast */
+/** @typedef {{status: string, mine: boolean, unassigned: boolean, unread: boolean, language: string, team: string, q: string}} Filter */
+/** @typedef {{label: string, act: () => void}} ToastAction */
+/** @typedef {{id: number, text: string, href: string | null, tone: "info" | "danger", action: ToastAction | null}} Toast */
 
 /** The small settings a browser keeps; storage may be forbidden, then they last as long as the page. */
 const kept = {
@@ -55,7 +58,7 @@ const kept = {
 export { kept };
 
 /** @returns {Filter} */
-const wholeInbox = () => ({ status: "open", mine: false, unassigned: false, unread: false, language: "", q: "" });
+const wholeInbox = () => ({ status: "open", mine: false, unassigned: false, unread: false, language: "", team: "", q: "" });
 
 export class Desk extends EventTarget {
   /** @type {import("../shared/i18n.js").Language} */
@@ -78,6 +81,8 @@ export class Desk extends EventTarget {
   agents = [];
   /** @type {Canned[]} */
   canned = [];
+  /** What conversations are handed over to, by the policy: id -> {zh, en}. @type {Map<string, Record<string, string>>} */
+  teams = new Map();
   /** @type {Thread | null} */
   thread = null;
   online = true;
@@ -208,9 +213,10 @@ export class Desk extends EventTarget {
       onState: (state, error) => this.#line(state, error),
     });
     void this.loadInbox();
-    const [agents, canned] = await Promise.allSettled([this.api.get("agent/agents"), this.api.get("agent/canned")]);
+    const [agents, canned, policy] = await Promise.allSettled(["agents", "canned", "policy"].map((what) => this.api.get(`agent/${what}`)));
     if (agents.status === "fulfilled") this.agents = agents.value;
     if (canned.status === "fulfilled") this.canned = canned.value;
+    if (policy.status === "fulfilled") this.teams = new Map(Object.entries(policy.value.policy?.teams ?? {}));
     this.changed();
   }
 
@@ -246,9 +252,9 @@ export class Desk extends EventTarget {
     this.toast(text, { tone: "danger" });
   }
 
-  /** @param {string} text @param {{href?: string | null, tone?: "info" | "danger"}} [more] */
-  toast(text, { href = null, tone = "info" } = {}) {
-    const toast = { id: (this.#toast += 1), text, href, tone };
+  /** @param {string} text @param {{href?: string | null, tone?: "info" | "danger", action?: ToastAction | null}} [more] */
+  toast(text, { href = null, tone = "info", action = null } = {}) {
+    const toast = { id: (this.#toast += 1), text, href, tone, action };
     this.toasts = [...this.toasts.filter((other) => other.text !== text), toast].slice(-3);
     setTimeout(() => this.dismiss(toast.id), tone === "danger" ? 10_000 : 7_000);
     this.changed();
@@ -273,15 +279,21 @@ export class Desk extends EventTarget {
     void this.loadInbox();
   }
 
+  /** @param {string} team */
+  teamName(team) {
+    return this.teams.get(team)?.[this.language] || team;
+  }
+
   /** @param {string | null} cursor */
   #question(cursor) {
-    const { status, mine, unassigned, unread, language, q } = this.filter;
+    const { status, mine, unassigned, unread, language, team, q } = this.filter;
     const ask = new URLSearchParams();
     if (status) ask.set("status", status);
     if (mine) ask.set("assignee", "me");
     else if (unassigned) ask.set("assignee", "none");
     if (unread) ask.set("unread", "1");
     if (language) ask.set("language", language);
+    if (team) ask.set("team", team);
     if (q.trim()) ask.set("q", q.trim());
     if (cursor) ask.set("cursor", cursor);
     return `agent/conversations?${ask}`;
@@ -332,8 +344,8 @@ export class Desk extends EventTarget {
 
   /** Who waits, whatever the filter shows; a newcomer is announced. */
   async #loadWaiting() {
-    const { status, mine, unassigned, unread, language, q } = this.filter;
-    const sees = status === "open" && !mine && !unassigned && !unread && !language && !q;
+    const { status, mine, unassigned, unread, language, team, q } = this.filter;
+    const sees = status === "open" && !mine && !unassigned && !unread && !language && !team && !q;
     const open = sees ? this.items : (await this.api.get("agent/conversations?status=open")).items;
     /** @type {Map<string, Summary>} */
     const waiting = new Map();

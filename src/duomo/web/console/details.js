@@ -22,6 +22,8 @@ class Details extends Pane {
         <dl class="facts">
           <dt>${t("status")}</dt><dd><span class="status ${summary.status}">${t(`status_${summary.status}`)}</span></dd>
           <dt>${t("assignee")}</dt><dd>${summary.assignee ? (summary.assignee.id === desk.me.id ? t("you") : summary.assignee.name) : t("nobody")}</dd>
+          ${summary.team ? html`<dt>${t("team")}</dt><dd>${desk.teamName(summary.team)}</dd>` : nothing}
+          ${summary.priority !== "normal" ? html`<dt>${t("priority")}</dt><dd>${t(`priority_${summary.priority}`)}</dd>` : nothing}
           ${summary.handoff_reason ? html`<dt>${t("hand_over_reason")}</dt><dd>${reasonText(summary.handoff_reason)}</dd>` : nothing}
           ${summary.waiting_since ? html`<dt>${t("waiting_since")}</dt><dd><time datetime=${summary.waiting_since}>${formatTime(summary.waiting_since, language)}</time></dd>` : nothing}
           ${summary.snoozed_until ? html`<dt>${t("status_snoozed")}</dt><dd>${t("snoozed_until", { time: formatTime(summary.snoozed_until, language) })}</dd>` : nothing}

@@ -107,7 +107,7 @@ class Inbox extends Pane {
     const { t } = desk;
     return html`<section class="inbox" aria-label=${t("inbox")}>
       <header class="inbox-head">
-        <div class="inbox-title"><h1>${t("inbox")}</h1>${this.#languages()}</div>
+        <div class="inbox-title"><h1>${t("inbox")}</h1>${this.#teams()}${this.#languages()}</div>
         <div class="search">${icon("search", 18)}
           <input type="search" id="search" aria-label=${t("search")} placeholder=${t("search")} @input=${this.#search} />
           ${desk.filter.q ? html`<button class="icon-button small" type="button" aria-label=${t("clear_search")} @click=${this.#clear}>${icon("close", 16)}</button>` : nothing}
@@ -138,6 +138,15 @@ class Inbox extends Pane {
       ${chips.map(([name, change]) => html`<button type="button" class="chip" data-filter=${name} aria-pressed=${filter[name] ? "true" : "false"} @click=${() => desk.setFilter(change)}>
           ${t(name)}${counts[name] ? html`<span class="count">${counts[name]}</span>` : nothing}</button>`)}
     </div>`;
+  }
+
+  #teams() {
+    const { t, filter, teams } = desk;
+    if (!teams.size) return nothing;
+    return html`<select aria-label=${t("filter_team")} @change=${(/** @type {Event} */ event) => desk.setFilter({ team: /** @type {HTMLSelectElement} */ (event.target).value })}>
+      <option value="" ?selected=${!filter.team}>${t("any_team")}</option>
+      ${[...teams.keys()].map((team) => html`<option value=${team} ?selected=${filter.team === team}>${desk.teamName(team)}</option>`)}
+    </select>`;
   }
 
   #languages() {
@@ -200,8 +209,12 @@ class Inbox extends Pane {
   #marks(item) {
     const { t } = desk;
     const mixed = !desk.filter.status;
-    if (!mixed && !item.media.length && !item.snoozed_until && !item.csat) return nothing;
+    const urgent = item.status !== "resolved" && ["high", "urgent"].includes(item.priority);
+    const team = item.status === "open" || item.status === "snoozed" ? item.team : null;
+    if (!mixed && !urgent && !team && !item.media.length && !item.snoozed_until && !item.csat) return nothing;
     return html`<span class="row-marks">
+      ${urgent ? html`<span class="priority ${item.priority}">${icon("alert", 13)}${t(`priority_${item.priority}`)}</span>` : nothing}
+      ${team ? html`<span class="team">${desk.teamName(team)}</span>` : nothing}
       ${mixed ? html`<span class="status ${item.status}">${t(`status_${item.status}`)}</span>` : nothing}
       ${item.snoozed_until ? html`<span class="muted">${icon("pause_clock", 13)}${t("snoozed_until", { time: formatTime(item.snoozed_until, desk.language) })}</span>` : nothing}
       ${item.media.map((kind) => html`<span class="medium" role="img" aria-label=${t(`has_${kind}`)} title=${t(`has_${kind}`)}>${icon(MEDIA[/** @type {keyof typeof MEDIA} */ (kind)] ?? "document", 14)}</span>`)}

@@ -118,7 +118,9 @@ export const WORDS = {
     reason_requested: "The customer asked for a person", reason_low_confidence: "Nothing in the knowledge base fits well enough",
     reason_repeated_failure: "Several answers in a row did not help", reason_emergency: "It may be an emergency",
     reason_system: "A part of the system was not available", reason_agent: "An agent took over",
-    reason_below_threshold: "Nothing in the knowledge base fits well enough",
+    reason_below_threshold: "Nothing in the knowledge base fits well enough", reason_policy: "A rule of the policy",
+    team: "Team", any_team: "Team", filter_team: "Team", priority: "Priority", priority_low: "Low", priority_normal: "Normal",
+    priority_high: "High", priority_urgent: "Urgent",
   },
   zh: {
     console: "客服工作台", inbox: "会话", rail_more: "更多", knowledge: "知识库", system: "系统", sign_out: "退出登录",
@@ -203,6 +205,8 @@ export const WORDS = {
     event_woken: "暂缓时间已到，会话已打开", event_woken_customer: "顾客再次来信",
     reason_requested: "顾客要求人工服务", reason_low_confidence: "知识库中没有足够匹配的内容",
     reason_repeated_failure: "连续几次回答都没有帮助", reason_emergency: "可能是紧急情况", reason_system: "系统部分功能不可用",
-    reason_agent: "客服主动接管", reason_below_threshold: "知识库中没有足够匹配的内容",
+    reason_agent: "客服主动接管", reason_below_threshold: "知识库中没有足够匹配的内容", reason_policy: "按策略规则转人工",
+    team: "团队", any_team: "团队", filter_team: "团队", priority: "优先级", priority_low: "低", priority_normal: "普通",
+    priority_high: "高", priority_urgent: "紧急",
   },
 };
