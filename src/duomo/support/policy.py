@@ -71,6 +71,11 @@ class Facts:
     answer_from: float = 0.5
     clarify_from: float = 0.2
 
+    @property
+    def asks(self) -> Wish:
+        """The wish; small talk that comes with a picture or a document is a question."""
+        return "question" if self.wish in SMALL_TALK and {"picture", "document"} & set(self.sent) else self.wish
+
     def as_dict(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "sent": list(self.sent), "intent_set": list(self.intent_set), "heads": dict(self.heads)}
@@ -182,12 +187,26 @@ def fact(facts: Facts, column: str) -> Any:
     """What a column holds; None where it is not known, which fits no condition."""
     if column.startswith(_HEAD):
         return facts.heads.get(column.removeprefix(_HEAD))
-    if column == "knowledge" and facts.knowledge is None and facts.wish in ("question", "emergency"):
+    if column == "wish":
+        return facts.asks
+    if column == "knowledge" and facts.knowledge is None and facts.asks in ("question", "emergency"):
         return 0.0  # searched, and nothing found
     return getattr(facts, column)
 
 
 _KEYS = ("teams", "thresholds", "table", "articles", *RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """
+    Attributes:
+        title: language -> what it is called.
+        intents: a hand-over with one of them goes here where its row names no team.
+    """
+
+    title: Mapping[Language, str] = field(default_factory=dict)
+    intents: tuple[str, ...] = ()
 
 
 # The policy -------------------------------------------------------------------------------------------------------
@@ -198,7 +217,7 @@ class Policy:
     """
     Attributes:
         version: of the workspace; 0: the shipped one, or one that is not saved.
-        teams: id -> {zh, en}, what it is called.
+        teams: by id.
         thresholds: by language, as far as the policy replaces the calibration's.
         articles: intent -> ids or topics of the articles that are expected to answer it.
         warnings: what is allowed and probably not meant.
@@ -207,7 +226,7 @@ class Policy:
     text: str
     table: tuple[Row, ...]
     version: int = 0
-    teams: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    teams: Mapping[str, Team] = field(default_factory=dict)
     thresholds: Mapping[Language, Thresholds] = field(default_factory=dict)
     articles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gates: Gates = field(default_factory=Gates)
@@ -239,7 +258,14 @@ class Policy:
         clarify_from = min(_first(row.clarify_from, own.clarify_from, facts.clarify_from), answer_from)
         do = _resolve(row.do, facts, answer_from, clarify_from)
         reason = (row.reason or _reason(facts, by_rule=row.do == do)) if do == "hand_over" else None
-        return Ruling(row.number, row.name, do, row.team, row.priority, reason, answer_from, clarify_from)
+        team = row.team or self._team_of(facts)
+        return Ruling(row.number, row.name, do, team, row.priority, reason, answer_from, clarify_from)
+
+    def _team_of(self, facts: Facts) -> str | None:
+        """Whose intent it is, where the model is sure enough of it to say one."""
+        if facts.intent is None or facts.out_of_scope or facts.abstain:
+            return None
+        return next((name for name, team in self.teams.items() if facts.intent in team.intents), None)
 
     def expected_articles(self, intent: str | None) -> tuple[str, ...]:
         """Ids or topics of the articles that are expected to answer an intent."""
@@ -249,7 +275,9 @@ class Policy:
         """Everything it says, defaults included, in plain JSON types."""
         return {
             "version": self.version,
-            "teams": {name: dict(titles) for name, titles in self.teams.items()},
+            "teams": {
+                name: {"title": dict(team.title), "intents": list(team.intents)} for name, team in self.teams.items()
+            },
             "thresholds": {language: asdict(own) for language, own in self.thresholds.items()},
             "table": [row.as_dict() for row in self.table],
             "articles": {intent: list(ids) for intent, ids in self.articles.items()},
@@ -265,7 +293,7 @@ def _resolve(do: Do, facts: Facts, answer_from: float, clarify_from: float) -> D
     """What a row's word comes to: an answer needs knowledge, and nobody is asked back twice in a row."""
     if do == "hand_over":
         return "hand_over"
-    if facts.wish in SMALL_TALK and not {"picture", "document"} & set(facts.sent):
+    if facts.asks in SMALL_TALK:
         return "answer"
     if not facts.sent:  # nothing could be read: it is asked for again, once
         return "clarify" if facts.failures == 0 else "hand_over"
@@ -337,21 +365,28 @@ class _Reader:
             text, table, version, teams, thresholds, articles, **sections, warnings=tuple(self.warnings)
         )  # fmt: skip
 
-    def _teams(self, node: yaml.Node) -> dict[str, dict[str, str]]:
+    def _teams(self, node: yaml.Node) -> dict[str, Team]:
         if not isinstance(node, yaml.MappingNode):
-            return {name: {} for name in Names().read(node, "teams", self.mistakes)}
-        teams: dict[str, dict[str, str]] = {}
+            return {name: Team() for name in Names().read(node, "teams", self.mistakes)}
+        teams: dict[str, Team] = {}
+        of: dict[str, str] = {}
         for name, (_, value) in yaml_file.entries(node, "teams", self.mistakes).items():
-            if yaml_file.null(value):
-                teams[name] = {}
-                continue
-            if (title := yaml_file.plain(value)) is not None:
-                teams[name] = dict.fromkeys(LANGUAGES, title)
-                continue
-            titles = yaml_file.entries(value, f"teams.{name}", self.mistakes)
-            yaml_file.refuse_unknown(titles, LANGUAGES, f"teams.{name}", self.mistakes)
-            teams[name] = {language: yaml_file.plain(title) or name for language, (_, title) in titles.items()}
+            teams[name] = self._team(f"teams.{name}", value)
+            for intent in teams[name].intents:
+                if of.setdefault(intent, name) != name:
+                    self.mistakes.add(value, f"teams.{name}: {intent} belongs to {of[intent]} already; keep one")
         return teams
+
+    def _team(self, where: str, node: yaml.Node) -> Team:
+        if yaml_file.null(node):
+            return Team()
+        if (title := yaml_file.plain(node)) is not None:
+            return Team(dict.fromkeys(LANGUAGES, title))
+        found = yaml_file.entries(node, where, self.mistakes)
+        yaml_file.refuse_unknown(found, (*LANGUAGES, "intents"), where, self.mistakes)
+        title_of = {language: self._text(found, language, where) for language in LANGUAGES}
+        intents = Names().read(found["intents"][1], f"{where}.intents", self.mistakes) if "intents" in found else ()
+        return Team({language: text for language, text in title_of.items() if text}, intents)
 
     def _thresholds(self, node: yaml.Node) -> dict[Language, Thresholds]:
         found = yaml_file.entries(node, "thresholds", self.mistakes)
@@ -527,7 +562,7 @@ class _Reader:
             )
             self.mistakes.told.append(Mistake(row.line, message))
 
-    def _warn(self, rows: Sequence[Row], teams: Mapping[str, Any]) -> None:
+    def _warn(self, rows: Sequence[Row], teams: Mapping[str, Team]) -> None:
         for i, row in enumerate(rows):
             earlier = next((one for one in rows[:i] if one.covers(row)), None)
             if earlier:
@@ -542,7 +577,7 @@ class _Reader:
                     Mistake(row.line, f"rows {named[row.name].number} and {row.number} are both called {row.name}")
                 )
             named.setdefault(row.name, row)
-        idle = [team for team in teams if not any(row.team == team for row in rows)]
+        idle = [name for name, team in teams.items() if not team.intents and not any(row.team == name for row in rows)]
         if idle:
             self.warnings.append(Mistake(1, f"no row hands over to {', '.join(idle)}"))
 
