@@ -172,7 +172,8 @@ def select_to_label(
     unsure = entropy(probabilities)
     apart = np.zeros(len(probabilities)) if unimodal is None else disagreement(unimodal)
     score = unsure * (1 + apart)
-    chosen = _spread(_unit(embeddings), score, min(max(budget, 0), len(score)))
+    budget = min(max(budget, 0), len(score))
+    chosen = spread(_unit(embeddings), score, budget, pool=POOL * budget)
     return [Choice(int(row), float(score[row]), float(unsure[row]), float(apart[row])) for row in chosen]
 
 
@@ -206,22 +207,29 @@ POOL = 5
 """Times the budget: as many of the best by score compete for it."""
 
 
-def _spread(points: Floats, score: Array, budget: int) -> list[int]:
-    """Greedy k-centre among the best, starting from the best; distance counts as much as score."""
-    candidates = np.argsort(-score, kind="stable")[: POOL * budget]
-    if not len(candidates):
-        return []
-    weight = score[candidates] / max(score[candidates].max(), 1e-12)
-    near = points[candidates]
-    chosen = [0]
-    distance = 1 - near @ near[0]  # (candidates,) cosine distance to the nearest chosen one
+def spread(
+    points: Floats, score: Array, budget: int, *, pool: int | None = None, distance: Array | None = None
+) -> list[int]:
+    """Greedy k-centre among the best: ever the row with the highest score times distance to those taken.
+
+    Args:
+        points: (n, d) of length 1, or 0 where there is nothing to compare: such rows are as far as can be from all.
+        pool: as many of the best by score compete; None: all.
+        distance: (n,) cosine distance to the nearest row that was taken before, as far as one was.
+    Returns:
+        At most `budget` rows, in the order taken.
+    """
+    far = np.full(len(score), 2.0) if distance is None else np.maximum(distance, 0)  # 2: the farthest there is
+    candidates = np.argsort(-score * far, kind="stable")[:pool]
+    weight = score[candidates] / max(score[candidates].max(initial=0.0), 1e-12)
+    near, far = points[candidates], far[candidates]
     free = np.ones(len(candidates), dtype=bool)
-    free[0] = False
-    while len(chosen) < budget:
-        best = int(np.where(free, np.maximum(distance, 0) * weight, -1).argmax())
+    chosen: list[int] = []
+    while len(chosen) < min(budget, len(candidates)):
+        best = int(np.where(free, far * weight, -1).argmax())
+        far = np.minimum(far, np.maximum(1 - near @ near[best], 0))
         chosen.append(best)
         free[best] = False
-        distance = np.minimum(distance, 1 - near @ near[best])
     return [int(candidates[at]) for at in chosen]
 
 
