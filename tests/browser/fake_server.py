@@ -52,6 +52,7 @@ WORKSPACE: dict[str, Any] = {
     },
     "bot_name": {"zh": "蓝汀助手", "en": "Lanting assistant"},
     "languages": ["zh", "en"],
+    "consent": "all",
     "limits": {
         "max_files": 5,
         "max_bytes": 2 * 1024 * 1024,
@@ -167,6 +168,7 @@ class FakeServer:
     def reset(self) -> None:
         """As after the start: nobody wrote, nothing is broken."""
         self.visitors: set[str] = set()
+        self.consents: list[bool | None] = []
         self.conversations: dict[str, Conversation] = {}
         self.received: list[Received] = []
         self.puts: list[str] = []  # message ids of all tries, accepted or not
@@ -241,6 +243,7 @@ class FakeServer:
         app.add_api_route("/page/{name}", self._page)
         app.add_api_route(f"{api}/workspace", self._workspace)
         app.add_api_route(f"{api}/visitors", self._visitor, methods=["POST"])
+        app.add_api_route(f"{api}/consent", self._consent, methods=["PUT"])
         app.add_api_route(f"{api}/conversations/{{cid}}", self._open, methods=["PUT"])
         app.add_api_route(f"{api}/conversations/{{cid}}/messages/{{mid}}", self._put, methods=["PUT"])
         app.add_api_route(f"{api}/conversations/{{cid}}/events", self._events)
@@ -288,6 +291,10 @@ class FakeServer:
         token = new_id()
         self.visitors.add(token)
         return JSONResponse({"token": token, "contact_id": new_id(), "workspace": WORKSPACE}, status_code=201)
+
+    async def _consent(self, request: Request) -> Response:
+        self.consents.append((await request.json())["may_train"])
+        return Response(status_code=204)
 
     async def _open(self, request: Request, cid: str) -> Response:
         if self.down or self._stranger(request):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.fake_server import Conversation, FakeServer, cited, picture
+from tests.browser.fake_server import WORKSPACE, Conversation, FakeServer, cited, picture
 from tests.browser.widget_page import Widget, until_received
 
 ARTICLE = (
@@ -27,6 +27,25 @@ def test_a_written_question_is_answered_in_the_widget(page: Page, server: FakeSe
     widget.expect_texts("Where is my parcel?", "You wrote: Where is my parcel?")
     assert [(one.text, one.files) for one in server.received] == [("Where is my parcel?", [])]
     assert widget.errors == []
+
+
+def test_a_workspace_that_asks_trains_from_nobody_who_has_not_said_yes(
+    page: Page, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WORKSPACE, "consent", "asked")
+    widget = Widget(page, server).visit().open()
+    page.get_by_role("button", name="Yes, you may").click()
+    expect(page.get_by_text("May we use this chat")).to_have_count(0)
+    assert server.consents == []  # there is no visitor to the server before something is said
+    widget.say("Where is my parcel?")
+    until_received(page, server, 1)
+    assert server.consents == [True]
+    page.get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("switch", name="My chats help improve the assistant").click()
+    expect(page.get_by_role("switch", name="My chats do not train the assistant")).to_have_attribute(
+        "aria-checked", "false"
+    )
+    assert server.consents == [True, False]
 
 
 def test_enter_that_confirms_a_chinese_candidate_sends_nothing(page: Page, server: FakeServer) -> None:

@@ -180,7 +180,7 @@ async def test_a_rating_goes_from_one_to_five(visitor: Person) -> None:
 
 async def test_the_workspace_says_what_a_widget_may_send(http: httpx2.AsyncClient, workspace: Workspace) -> None:
     shown = (await http.get("/api/v1/workspace", params={"name": workspace.name})).json()
-    assert shown.keys() == {"name", "title", "greeting", "bot_name", "languages", "limits"}
+    assert shown.keys() == {"name", "title", "greeting", "bot_name", "languages", "limits", "consent"}
     assert shown["limits"].keys() == {"max_files", "max_bytes", "max_audio_s", "max_text", "accept"}
 
 
@@ -204,3 +204,19 @@ async def test_a_visitor_who_was_removed_is_asked_to_come_again(
         await tx.connection.execute("DELETE FROM contacts WHERE id = %s", (visitor.id,))
     answer = await visitor.put(f"conversations/{uuid.uuid4()}", {})
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "denied")
+
+
+async def test_a_visitor_says_whether_the_conversations_may_train(
+    visitor: Person, db: Database, workspace: Workspace
+) -> None:
+    said = []
+    for value in (True, False, None):
+        assert (
+            await visitor.http.put("/api/v1/consent", json={"may_train": value}, headers=visitor.headers)
+        ).status_code == 204
+        async with db.transaction(workspace.id) as tx:
+            row = await (
+                await tx.connection.execute("SELECT may_train FROM contacts WHERE id = %s", (visitor.id,))
+            ).fetchone()
+        said.append((row or {})["may_train"])
+    assert said == [True, False, None]

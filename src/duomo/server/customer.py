@@ -16,6 +16,7 @@ from duomo.server.limits import address
 from duomo.server.render import Renderer
 from duomo.server.shapes import (
     ArticleView,
+    ConsentRequest,
     ConversationRequest,
     ConversationView,
     CorrectionRequest,
@@ -31,6 +32,8 @@ from duomo.server.shapes import (
 from duomo.server.site import Site, SiteDep
 from duomo.store.postgres import Row, Tx, Workspace
 from duomo.support import conversation as talk
+from duomo.support.export_samples import set_consent
+from duomo.support.policy import load_policy
 
 router = APIRouter(tags=["customer"])
 
@@ -44,14 +47,26 @@ async def introduce(request: Request, site: SiteDep, sent: VisitorRequest) -> Vi
     found = await _public_workspace(request, site, sent.workspace)
     async with site.db.transaction(found.id) as tx:
         contact_id = str(await tx.value("insert_contact", language=sent.language))
+        policy = await load_policy(tx)
     token = site.keys.visitor_token(found.id, contact_id)
-    return VisitorView(token=token, contact_id=UUID(contact_id), workspace=render.workspace(found))
+    view = render.workspace(found, consent=policy.learning.consent)
+    return VisitorView(token=token, contact_id=UUID(contact_id), workspace=view)
 
 
 @router.get("/workspace")
 async def show_workspace(request: Request, site: SiteDep, name: str = "demo") -> WorkspaceView:
     """What a widget needs to know before anybody writes."""
-    return render.workspace(await _public_workspace(request, site, name))
+    found = await _public_workspace(request, site, name)
+    async with site.db.transaction(found.id) as tx:
+        policy = await load_policy(tx)
+    return render.workspace(found, consent=policy.learning.consent)
+
+
+@router.put("/consent", status_code=204)
+async def consent(site: SiteDep, visitor: WritingVisitorDep, sent: ConsentRequest) -> None:
+    """Say whether the visitor's conversations may train the workspace's models."""
+    async with site.db.transaction(visitor.workspace.id) as tx:
+        await set_consent(tx, visitor.contact_id, sent.may_train)
 
 
 @router.get("/conversations")

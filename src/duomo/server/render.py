@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from duomo.server.auth import Keys, MediaGrant
@@ -97,7 +97,7 @@ class Renderer:
         )
 
 
-def workspace(found: Workspace) -> WorkspaceView:
+def workspace(found: Workspace, *, consent: Literal["all", "asked"]) -> WorkspaceView:
     settings = Settings.of(found.settings)
     return WorkspaceView(
         name=found.name,
@@ -112,6 +112,7 @@ def workspace(found: Workspace) -> WorkspaceView:
             max_text=MAX_TEXT,
             accept=list(ACCEPT),
         ),
+        consent=consent,
     )
 
 

@@ -58,12 +58,17 @@ class WorkspaceView(BaseModel):
     bot_name: dict[str, str]
     languages: list[str]
     limits: WorkspaceLimits
+    consent: Literal["all", "asked"]  # whose conversations train models: everybody's but who said no, or who said yes
 
 
 class VisitorView(BaseModel):
     token: str
     contact_id: UUID
     workspace: WorkspaceView
+
+
+class ConsentRequest(BaseModel):
+    may_train: bool | None  # null: as the workspace has it
 
 
 class ConversationRequest(BaseModel):

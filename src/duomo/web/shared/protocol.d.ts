@@ -10,6 +10,7 @@ export interface Workspace {
   bot_name: Words;
   languages: Language[];
   limits: { max_files: number; max_bytes: number; max_audio_s: number; accept: string[] };
+  consent: "all" | "asked";
 }
 
 export interface Artifact {

@@ -256,6 +256,11 @@ export class DuomoChat extends LitElement {
     this.#composer?.focus();
   };
 
+  /** @param {boolean} value */
+  #consent(value) {
+    this.#attempt(this.session?.setConsent(value));
+  }
+
   #askPerson = () => {
     this.menu = false;
     this.atEnd = true;
@@ -423,6 +428,7 @@ export class DuomoChat extends LitElement {
       <button type="button" @click=${this.#flipTheme}>${icon(dark ? "sun" : "moon")}${t(dark ? "menu.theme.light" : "menu.theme.dark")}</button>
       <button type="button" @click=${this.#askPerson}>${icon("person")}${t("menu.person")}</button>
       <button type="button" @click=${this.#startNew}>${icon("plus")}${t("menu.new")}</button>
+      <button type="button" role="switch" aria-checked=${this.session?.mayTrain ? "true" : "false"} @click=${() => this.#consent(!this.session?.mayTrain)}>${icon(this.session?.mayTrain ? "check" : "close")}${t(this.session?.mayTrain ? "menu.consent.on" : "menu.consent.off")}</button>
     </div>`;
   }
 
@@ -448,6 +454,10 @@ export class DuomoChat extends LitElement {
         <button type="button" @click=${() => this.#composer?.focus()}>${icon("edit", 24)}${t("hint.write")}</button>
         <button type="button" @click=${() => this.#composer?.record()}>${icon("mic", 24)}${t("hint.speak")}</button>
         <button type="button" @click=${() => this.#composer?.choose()}>${icon("image", 24)}${t("hint.show")}</button>
+      </div></div>` : nothing}
+      ${session.asksConsent ? html`<div class="hints consent"><p>${t("consent.ask")}</p><div>
+        <button type="button" @click=${() => this.#consent(true)}>${t("consent.yes")}</button>
+        <button type="button" @click=${() => this.#consent(false)}>${t("consent.no")}</button>
       </div></div>` : nothing}
     </div>`;
   }

@@ -327,12 +327,35 @@ export class Session extends EventTarget {
       const visitor = await this.api.post("visitors", { workspace: this.name, language: this.language });
       this.kept.set("token", visitor.token);
       this.workspace = visitor.workspace;
+      if (this.kept.get("consent")) await this.#sendConsent();
     }
     if (this.kept.get("created") !== conversation) {
       await this.api.put(`conversations/${conversation}`, { language: this.language });
       if (conversation === this.conversation) this.kept.set("created", conversation);
     }
     if (this.paused === undefined && this.kept.get("created")) this.connect();
+  }
+
+  /** Whether this visitor's chats may train the assistant; what the workspace does where nobody was asked. */
+  get mayTrain() {
+    const said = this.kept.get("consent");
+    return said ? said === "yes" : this.workspace?.consent === "all";
+  }
+
+  /** Whether the workspace asks and the visitor has not answered. */
+  get asksConsent() {
+    return this.workspace?.consent === "asked" && !this.kept.get("consent");
+  }
+
+  /** @param {boolean} value */
+  async setConsent(value) {
+    this.kept.set("consent", value ? "yes" : "no");
+    this.#changed();
+    if (this.kept.get("token")) await this.#sendConsent(); // else with the first message
+  }
+
+  #sendConsent() {
+    return this.api.put("consent", { may_train: this.kept.get("consent") === "yes" });
   }
 
   /** @param {number} ms */

@@ -97,6 +97,7 @@ export const panelStyles = css`
   .hints p { font-size: var(--text-s); color: var(--ink-3); }
   .hints div { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; }
   .hints button { display: grid; justify-items: center; gap: 6px; padding: 14px 6px 12px; border: 0; border-radius: var(--radius-s); font-size: var(--text-s); line-height: 1.4; font-weight: 600; color: var(--ink-2); background: var(--surface-2); transition: background var(--fast); }
+  .hints.consent div { grid-template-columns: repeat(2, 1fr); }
   .hints button:hover { color: var(--ink); background: var(--surface-3); }
   .hints .icon { color: var(--accent-ink); }
 
