@@ -62,7 +62,8 @@ async def add(
     Args:
         id: made by the client; the same id with another content is a clash, not a retry.
         value: of a head its label; of a transcript or ocr the text; of a source the id of the right article, None when
-            none is; of an answer a better text; of a handoff whether it should have been one. None takes it back.
+            none is; of an answer a better text; of a handoff whether it should have been one. None elsewhere takes
+            back what was said.
     Returns:
         The row, with the agent's name.
     Raises:
@@ -73,10 +74,11 @@ async def add(
     conversation = await tx.one("conversation_for_update", id=conversation_id)
     if conversation is None:
         raise NotFound("there is no such conversation.")
-    wanted = (conversation_id, message_id, kind, head, value.strip() if isinstance(value, str) else value, origin)
+    value = value.strip() if isinstance(value, str) else value
+    wanted = (conversation_id, message_id, kind, head, value, origin, str(agent_id))
     earlier = await tx.one("label", id=id)
     if earlier is not None:
-        if _content(earlier) != wanted or (earlier["agent_id"] and str(earlier["agent_id"]) != str(agent_id)):
+        if _content(earlier) != wanted:
             raise Conflict("this label id is taken by another label. Send yours with a new id.")
         return earlier
     message = await _message(tx, conversation_id, message_id, kind)
@@ -91,7 +93,6 @@ async def add(
             await _check_article(tx, value)
         case _:
             _check_type(kind, value)
-    value = value.strip() if isinstance(value, str) else value
     await tx.run(
         "insert_label", id=id, conversation_id=conversation_id, message_id=message_id, kind=kind, head=head,
         value=Jsonb(value), said=said, origin=origin, agent_id=agent_id,
@@ -117,7 +118,8 @@ async def of_conversation(tx: Tx, conversation_id: str) -> list[Row]:
 
 
 def _content(row: Row) -> tuple[Any, ...]:
-    return (str(row["conversation_id"]), str(row["message_id"]), row["kind"], row["head"], row["value"], row["origin"])
+    who = (str(row["conversation_id"]), str(row["message_id"]), row["kind"], row["head"])
+    return (*who, row["value"], row["origin"], str(row["agent_id"]))
 
 
 async def _message(tx: Tx, conversation_id: str, message_id: str, kind: Kind) -> Row:
@@ -285,11 +287,11 @@ async def add_intent(tx: Tx, *, head: str, name: str, title: Title) -> LabelSet:
     check_name(name)
     for label in known.labels:
         if label.name == name:
-            if title and dict(label.title) != dict(title):
+            if any(label.title.get(language) != text for language, text in title.items()):
                 raise Conflict(f"head {head} has a label {name!r} already. Choose another name, or use it.")
             return known
     await tx.run("insert_intent", head=head, name=name, title=dict(title))
-    entry = LabelName(name, dict(title) or humanised(name), known=False)
+    entry = LabelName(name, humanised(name) | dict(title), known=False)
     last = tuple(label for label in known.labels if label.name == known.out_of_scope)
     return replace(known, labels=(*known.labels[: len(known.labels) - len(last)], entry, *last))
 
@@ -321,8 +323,8 @@ def _label_set(
     name: str, head: Mapping[str, Any], described: Mapping[str, Title], added: Mapping[str, Title], counts: Counter[str]
 ) -> LabelSet:
     def entry(label: str, *, known: bool) -> LabelName:
-        title = added.get(label) or described.get(label) or TITLES.get(label) or humanised(label)
-        return LabelName(label, title, known, counts[label])
+        title = added.get(label) or described.get(label) or TITLES.get(label) or {}
+        return LabelName(label, humanised(label) | dict(title), known, counts[label])
 
     own = list(head["labels"]) if head["type"] != "number" else []
     none = head.get("out_of_scope")

@@ -27,7 +27,7 @@ from duomo.errors import Conflict, InputError, NotFound, Unavailable
 from duomo.models.language import detect_language
 from duomo.store.postgres import Database, Row, Tx
 from duomo.support import drafts
-from duomo.support.labels import PLACED, Title, add_intent, label_sets
+from duomo.support.labels import PLACED, Title, add_intent
 from duomo.support.review import load_vectors
 
 DAYS = 60  # turns older than this are not looked at
@@ -37,7 +37,7 @@ COHESION = 0.3  # mean cosine of members and centre below which a cluster is a m
 SAME = 0.5  # share of a cluster's turns that stand in an earlier proposal from which on it is that one
 EXAMPLES = 8
 TIMEOUT_S = 600.0
-UNANSWERED = ("low_confidence", "repeated_failure", "policy")
+UNANSWERED = ("low_confidence", "repeated_failure")
 """Reasons of a hand-over that say that no answer was there."""
 
 Kind = Literal["intent", "article"]
@@ -274,16 +274,18 @@ async def _intent(
 ) -> str:
     if not name:
         raise InputError("an intent needs a `name`: small letters, digits and _, e.g. trade_in.")
-    chosen = list(row["messages"] if members is None else members)
-    if strange := set(chosen) - set(row["messages"]):
+    if members is None:  # what a person has called something else meanwhile stays that
+        otherwise = {str(known["message_id"]) for known in await tx.all("labels_in", head=PLACED, ids=row["messages"])}
+        members = [message for message in row["messages"] if message not in otherwise]
+    elif strange := set(members) - set(row["messages"]):
         raise InputError(f"{len(strange)} of the members are not of this proposal.")
-    await add_intent(tx, head=PLACED, name=name, title=title)
-    sets = {one.head: one for one in await label_sets(tx)}
-    assert any(label.name == name for label in sets[PLACED].labels)
+    known = await add_intent(tx, head=PLACED, name=name, title=title)
+    if name == known.out_of_scope:
+        raise InputError(f"{name!r} says that nothing fits. Give the intent a name of its own.")
     labels = [
         {"id": str(uuid.uuid5(uuid.UUID(str(row["id"])), message)), "message_id": message, "head": PLACED,
          "value": Jsonb(name), "agent_id": agent_id, "proposal": str(row["id"])}
-        for message in chosen
+        for message in members
     ]  # fmt: skip
     await tx.many("insert_discovered", labels)
     return name

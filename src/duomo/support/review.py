@@ -70,17 +70,22 @@ async def queue(db: Database, workspace_id: str, *, head: str, agent_id: str, li
     """What this agent should look at next, most valuable first."""
     async with db.transaction(workspace_id) as tx:
         count = next((len(one.labels) for one in await label_sets(tx) if one.head == head), 0)
-        now = {str(row["id"]) for role, row in (await registry.current(tx)).items() if role != "shadow"}
-        turns = _newest_of_each(await tx.binary("turns_to_label", head=head, limit=CANDIDATES))
+        models = [row for role, row in (await registry.current(tx)).items() if role != "shadow"]
+        read = any(head in row["manifest"]["heads"] for row in models)
+        turns = await tx.binary("turns_to_label" if read else "turns_unread", head=head, limit=CANDIDATES)
+        turns = _newest_of_each(turns)
         vectors = await load_vectors(tx, [turn["message_id"] for turn in turns])
         labelled = await load_vectors(
             tx, [r["message_id"] for r in await tx.all("labelled", head=head, limit=REMEMBERED)]
         )
         suspects = await tx.all("suspects_to_check", head=head)
         share = (await load_policy(tx)).learning.second_opinions
+        asked = {row["message_id"] for row in suspects}
         seconds = await tx.all("second_opinions_to_ask", head=head, agent_id=agent_id, share=share)
+        seconds = [row for row in seconds if row["message_id"] not in asked]
         done = await tx.value("labelled_count", head=head)
     said = [turn["said"] for turn in turns]
+    now = {str(row["id"]) for row in models}
     stale = [str(turn["model_id"]) not in now for turn in turns]
     ranked = await asyncio.to_thread(rank, said, count, vectors, labelled, limit, stale=stale)
     chosen: list[tuple[Why, str, Ranked | None, Row | None]] = [

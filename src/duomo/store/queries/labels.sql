@@ -60,6 +60,19 @@ WHERE p.role <> 'shadow' AND p.heads ? %(head)s AND NOT EXISTS (
     SELECT FROM labels l WHERE l.message_id = p.message_id AND l.kind = 'head' AND l.head = %(head)s)
 ORDER BY p.created_at DESC, p.id DESC LIMIT %(limit)s;
 
+-- name: turns_unread
+-- The same where no model reads the turns: those that asked something and were answered somehow.
+SELECT m.id AS message_id, NULL::uuid AS model_id, '{}'::jsonb AS said FROM (
+    SELECT DISTINCT c.id, c.created_at FROM messages b JOIN LATERAL (
+        SELECT c.id, c.created_at FROM messages c
+        WHERE c.conversation_id = b.conversation_id AND c.author = 'customer' AND c.seq < b.seq
+        ORDER BY c.seq DESC LIMIT 1) c ON true
+    WHERE b.author = 'bot' AND b.kind IN ('answer', 'clarify', 'handoff')
+        AND coalesce(b.decision #>> '{facts,wish}', 'question') = 'question'
+        AND coalesce(b.decision ->> 'outcome', 'answer') IN ('answer', 'clarify', 'handoff')) m
+WHERE NOT EXISTS (SELECT FROM labels l WHERE l.message_id = m.id AND l.kind = 'head' AND l.head = %(head)s)
+ORDER BY m.created_at DESC, m.id DESC LIMIT %(limit)s;
+
 -- name: embeddings_of
 SELECT message_id, modality, vector FROM embeddings WHERE message_id = ANY(%(ids)s);
 
@@ -186,7 +199,7 @@ LEFT JOIN LATERAL (
     SELECT p.heads, p.text, m.manifest FROM predictions p JOIN models m ON m.id = p.model_id
     WHERE p.message_id = a.message_id AND p.role <> 'shadow' ORDER BY p.created_at DESC, p.id DESC LIMIT 1) p ON true
 LEFT JOIN valid_labels v ON v.message_id = a.message_id AND v.kind = 'head' AND v.head = %(head)s AND v.value <> 'null'
-WHERE coalesce(a.wish, 'question') IN ('question', 'unhelped')
+WHERE coalesce(a.wish, 'question') = 'question'
     AND coalesce(a.outcome, 'answer') IN ('answer', 'clarify', 'handoff')
 ORDER BY a.created_at DESC LIMIT %(limit)s;
 
@@ -226,6 +239,14 @@ UPDATE proposals SET state = %(state)s, became = %(became)s, agent_id = %(agent_
 -- name: proposal_became
 -- The article that an accepted proposal's draft became.
 UPDATE proposals SET became = %(article_id)s WHERE kind = 'article' AND became = %(draft_id)s;
+
+-- name: labels_in
+-- Which of some turns have a label already that says what they are.
+SELECT v.message_id FROM valid_labels v JOIN messages m ON m.id = v.message_id
+WHERE v.message_id IN (SELECT id::uuid FROM jsonb_array_elements_text(%(ids)s) AS id) AND v.kind = 'head'
+    AND v.head = %(head)s AND v.value <> 'null' AND v.value #>> '{}' <> coalesce((
+        SELECT d.manifest #>> ARRAY['heads', %(head)s, 'out_of_scope'] FROM predictions p JOIN models d ON d.id = p.model_id
+        WHERE p.message_id = v.message_id AND p.role <> 'shadow' ORDER BY p.created_at DESC LIMIT 1), 'other');
 
 -- name: insert_discovered
 -- A label of a turn that a proposal holds, with what the model had said of it; turns that are gone are passed over.
