@@ -40,7 +40,7 @@ from duomo.settings import load as load_settings
 from duomo.store.blobs import Blobs
 from duomo.store.jobs import QUEUES, make_app
 from duomo.store.postgres import Database, Workspace
-from duomo.support import conversation, perceive, turn
+from duomo.support import conversation, drift, explaining, perceive, proposals, rollout, turn
 from duomo.support.answer import Answerer, Remembering
 from duomo.support.ask import Asking, ask, retrieve
 from duomo.support.confidence import Calibration
@@ -59,6 +59,7 @@ CONCURRENCY: Mapping[str, int] = {"turns": 8, "media": 2}
 UNUSED_S = 3600.0  # age at which a file or row that nothing names is swept, and a streamed answer's pieces go
 SWEEP_EVERY_S = 600.0
 WARM_EVERY_S = 60.0
+WATCH_EVERY_S = 60.0
 WARMED = 1500  # passages of a workspace whose sentences are encoded before they are asked for
 DONE_KEPT_H = 24
 POLL_S = 2.0  # beside the notices, for jobs whose time comes
@@ -90,6 +91,7 @@ class Work:
     asking: Asking | None = None
     knowledge: ingestion.Models | None = None
     reader: Reader | None = None
+    home: Path = Path()  # below which models and the files of trainings lie
 
 
 def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> Work:
@@ -100,7 +102,8 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
     text, english = encoders
     if "media" not in queues and "knowledge" not in queues:
         reader = Reader(settings.home, Networks(text=text, english=english))
-        return Work(db, blobs, Desk(db, blobs, answerer, reader) if "turns" in queues else None, reader=reader)
+        desk = Desk(db, blobs, answerer, reader) if "turns" in queues else None
+        return Work(db, blobs, desk, reader=reader, home=settings.home)
     perception = load_perception()
     reader = Reader(
         settings.home,
@@ -112,7 +115,7 @@ def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) 
     models = ingestion.Models(
         text, english, pictures=perception.pictures, reader=perception.ocr, speech=perception.speech
     )
-    return Work(db, blobs, desk, senses, asking, models, reader)
+    return Work(db, blobs, desk, senses, asking, models, reader, settings.home)
 
 
 def load_asking(db: Database, home: Path, environment: Mapping[str, str]) -> Asking:
@@ -173,7 +176,16 @@ def register(app: procrastinate.App, work: Work) -> None:
         assert work.asking
         await _answer_question(work.db, work.blobs, work.asking, workspace_id, question_id)
 
+    async def explain(workspace_id: str, message_id: str) -> None:
+        assert work.reader
+        await explaining.explain_message(work.db, work.blobs, workspace_id, message_id, reader=work.reader)
+
+    async def discover(workspace_id: str) -> None:
+        await proposals.run_discovery(work.db, work.home, workspace_id)
+
     _task(app, "answer_question", answer_question, work)
+    _task(app, "explain", explain, work)
+    _task(app, "discover", discover, work)
     _task(app, "turn", run_turn, work)
     _task(app, "turn_deadline", turn_deadline, work)
     _task(app, "perceive", perceive_part, work)
@@ -233,6 +245,8 @@ async def give_up(work: Work, task: str, arguments: Mapping[str, Any]) -> None:
         await perceive.refuse_part(work.senses, arguments["workspace_id"], arguments["part_id"])
     elif task in ("turn", "turn_deadline"):
         await turn.give_up(work.db, arguments["workspace_id"], arguments["conversation_id"])
+    elif task == "explain":
+        await explaining.give_up(work.db, arguments["workspace_id"], arguments["message_id"])
 
 
 def _what(error: Exception) -> str:
@@ -265,9 +279,7 @@ async def rescue(app: procrastinate.App, work: Work, queues: Sequence[str]) -> i
 
 async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
     """Remove what nothing names any more: files, rows of files, pieces of streamed answers."""
-    async with work.db.transaction(None) as tx:
-        workspaces = [str(row["id"]) for row in await tx.all("workspace_ids")]
-    for workspace_id in workspaces:
+    for workspace_id in await _workspaces(work):
         async with work.db.transaction(workspace_id) as tx:
             await tx.run("delete_old_deltas", older_than_s=older_than_s)
             await tx.run("delete_unused_blobs", older_than_s=older_than_s)
@@ -278,15 +290,25 @@ async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
 async def warm(work: Work) -> None:
     """Encode the sentences of small knowledge bases in idle time; of large ones, as they are asked for."""
     assert work.desk
-    async with work.db.transaction(None) as tx:
-        workspaces = [str(row["id"]) for row in await tx.all("workspace_ids")]
-    for workspace_id in workspaces:
+    for workspace_id in await _workspaces(work):
         async with work.db.transaction(workspace_id) as tx:
             passages = await tx.all("passages_to_warm", limit=WARMED + 1)
         for row in passages if len(passages) <= WARMED else ():
             began = time.monotonic()
             await asyncio.to_thread(work.desk.answerer.remember, row["title"], row["text"], row["language"])
             await asyncio.sleep(time.monotonic() - began)  # half of one core at most
+
+
+async def watch(work: Work) -> None:
+    """See how the models do that are being tried, and whether what comes is still what they were trained on."""
+    for workspace_id in await _workspaces(work):
+        await rollout.watch(work.db, workspace_id)
+        await drift.look(work.db, workspace_id)
+
+
+async def _workspaces(work: Work) -> list[str]:
+    async with work.db.transaction(None) as tx:
+        return [str(row["id"]) for row in await tx.all("workspace_ids")]
 
 
 async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
@@ -347,6 +369,7 @@ async def _serve(dsn: str, queues: Sequence[str], work: Work, concurrency: int, 
             _every(HEARTBEAT_S, lambda: rescue(app, work, queues)),
             *([_every(WARM_EVERY_S, lambda: warm(work), at_once=True)] if work.desk else []),
             *([_every(SWEEP_EVERY_S, lambda: _tidy(app, work))] if "housekeeping" in queues else []),
+            *([_every(WATCH_EVERY_S, lambda: watch(work))] if "housekeeping" in queues else []),
         ):
             worker = asyncio.ensure_future(
                 app.run_worker_async(
