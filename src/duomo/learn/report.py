@@ -30,6 +30,7 @@ def to_html(
     title: str = "model",
     model: Mapping[str, str] | None = None,
     comparison: Comparison | None = None,
+    sections: Sequence[tuple[str, Html, Html]] = (),
 ) -> str:
     """The report: one file that asks nothing of any network.
 
@@ -37,16 +38,19 @@ def to_html(
         title: the model's name.
         model: facts of the model for the last section, e.g. fusion, version, SHA-256.
         comparison: with another model on the same samples.
+        sections: (id, name, content) that come first.
     """
     heads = list(evaluation.heads)
-    links = [(_anchor(i), name) for i, name in enumerate(heads)]
+    links: list[tuple[str, object]] = [(id, name) for id, name, _ in sections]
+    links += [(_anchor(i), name) for i, name in enumerate(heads)]
     links += [("comparison", say("Comparison", "对比"))] if comparison else []
     links.append(("origin", say("Model and data", "模型与数据")))
     return page(
         f"{title} · Duomo",
         _intro(evaluation, title),
+        [content for _, _, content in sections],
         [_head(evaluation, name, i) for i, name in enumerate(heads)],
-        _comparison(comparison) if comparison else None,
+        comparison_section(comparison) if comparison else None,
         _origin(evaluation, model or {}),
         links=links,
     )
@@ -623,7 +627,7 @@ def _all_figures(detail: Detail) -> Html:
     return tag("details", tag("summary", say("All {n} figures", "全部 {n} 项指标", n=len(rows))), table, class_="card")
 
 
-def _comparison(comparison: Comparison) -> Html:
+def comparison_section(comparison: Comparison) -> Html:
     return tag(
         "section",
         tag("header", tag("h2", say("{a} against {b}", "{a} 与 {b} 对比", a=comparison.first, b=comparison.second)),

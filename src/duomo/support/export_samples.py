@@ -3,7 +3,7 @@
     FOLDER/train.jsonl       turns with a label               docs/howto/samples.md
     FOLDER/unlabelled.jsonl  the others
     FOLDER/heldout.jsonl     all turns of a fixed fifth of the customers; nothing ever trains on them
-    FOLDER/facts.json        {id: {language, team}} of the held-out turns, to measure them apart
+    FOLDER/facts.json        {id: {language, team, labelled_at}} of what may measure models, to measure it apart
     FOLDER/media/            their pictures and voice notes, by the hash of their content
 
 Personal data is masked in every text. Who does not want to train models is left out, and so is what is older than the
@@ -141,11 +141,16 @@ def text_of(messages: Sequence[Message]) -> str:
     return "\n".join(part for part in (question.text, question.seen) if part)
 
 
-def _by_message(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def moment(at: datetime) -> str:
+    """A time as text that sorts as time does."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _by_message(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
+    found: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row["value"] is not None:
-            found.setdefault(str(row["message_id"]), {})[row["head"]] = row["value"]
+            found.setdefault(str(row["message_id"]), {})[row["head"]] = row
     return found
 
 
@@ -168,7 +173,7 @@ class _Writer:
         self,
         row: Row,
         messages: Sequence[Message],
-        labels: Mapping[str, Mapping[str, Any]],
+        labels: Mapping[str, Mapping[str, Row]],
         predicted: Collection[str],
         since: datetime,
     ) -> None:
@@ -180,28 +185,27 @@ class _Writer:
             earlier, history = history[-EARLIER:], [*history, text] if text else history
             if turn.messages[-1].created_at < since:
                 continue  # counted by the query
-            said = {
-                head: value for message in turn.messages for head, value in labels.get(message.id, {}).items()
-            }  # a later message's label is nearer to the answer
+            # of two messages of a turn, the later one's label is nearer to the answer
+            rows = {head: label for message in turn.messages for head, label in labels.get(message.id, {}).items()}
+            said = {head: label["value"] for head, label in rows.items()}
             if not turn.answered and not said:
                 self.leave_out("unanswered", len(turn.messages))
                 continue
-            sample: dict[str, Any] = {
-                "id": turn.id(predicted),
-                "text": text,
-                **self._files(turn.messages),
-                "group": group,
-            }
-            if not text and len(sample) == 3:
+            files = self._files(turn.messages)
+            sample: dict[str, Any] = {"id": turn.id(predicted), "text": text, **files, "group": group}
+            if not text and not files:
                 self.leave_out("empty", len(turn.messages))
                 continue
             sample |= {"history": earlier} if earlier else {}
             sample |= {"labels": said} if said else {}
             self._count(turn)
             self.lines["heldout" if apart else "train" if said else "unlabelled"].append(sample)
-            if apart:
+            if apart or said:
                 language = detect_language(text, default=cast(Language, row["language"] or "en"))
-                self.facts[sample["id"]] = {"language": language, "team": turn.team or row["team"]}
+                at = max((label["created_at"] for label in rows.values()), default=None)
+                self.facts[sample["id"]] = {
+                    "language": language, "team": turn.team or row["team"], "labelled_at": at and moment(at),
+                }  # fmt: skip
 
     def _count(self, turn: Turn) -> None:
         self.counts["turns"] += 1

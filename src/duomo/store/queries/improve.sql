@@ -19,6 +19,6 @@ SELECT DISTINCT message_id FROM predictions;
 
 -- name: labels_to_learn_from
 -- What holds of each message and head: the newest word of whoever looked; second opinions only measure agreement.
-SELECT DISTINCT ON (message_id, head) message_id, head, value, origin FROM labels
+SELECT DISTINCT ON (message_id, head) message_id, head, value, created_at FROM labels
 WHERE kind = 'head' AND origin <> 'second'
 ORDER BY message_id, head, created_at DESC, id DESC;
