@@ -14,7 +14,8 @@ SELECT * FROM models WHERE id = %(id)s;
 
 -- name: models_now
 -- The deployments that run, with their models: at most one of each role.
-SELECT d.id AS deployment_id, d.role, d.share, d.began_at, d.began_by, d.reason, m.*
+SELECT d.id AS deployment_id, d.role, d.share, d.began_at, d.began_by, d.reason,
+       m.id, m.workspace_id, m.fingerprint, m.name, m.origin, m.manifest, m.samples, m.agent_id, m.created_at
 FROM deployments d JOIN models m ON m.id = d.model_id WHERE d.ended_at IS NULL;
 
 -- name: begin_deployment
@@ -145,3 +146,61 @@ UPDATE alarms SET cleared_at = now() WHERE kind = %(kind)s AND subject = %(subje
 
 -- name: clear_alarm
 UPDATE alarms SET cleared_at = now(), agent_id = %(agent_id)s WHERE id = %(id)s AND cleared_at IS NULL;
+
+-- Drift: of the turns that a model answered, in their order.
+
+-- name: drift_counts
+SELECT e.modality, count(*) AS turns
+FROM predictions p JOIN embeddings e ON e.message_id = p.message_id
+WHERE p.model_id = %(id)s AND p.role <> 'shadow' GROUP BY e.modality ORDER BY e.modality;
+
+-- name: drift_vectors
+SELECT e.vector::text AS vector,
+       CASE jsonb_typeof(h.head -> 'confidence') WHEN 'number' THEN (h.head ->> 'confidence')::float8 END AS confidence,
+       coalesce((h.head ->> 'out_of_scope')::float8 >= 0.5, false) AS out_of_scope
+FROM predictions p JOIN embeddings e ON e.message_id = p.message_id
+CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
+WHERE p.model_id = %(id)s AND p.role <> 'shadow' AND e.modality = %(modality)s
+ORDER BY p.created_at, p.id OFFSET %(skip)s LIMIT %(limit)s;
+
+-- name: count_turns
+SELECT count(*) FROM predictions WHERE model_id = %(id)s AND role <> 'shadow';
+
+-- name: drift_turns
+SELECT CASE jsonb_typeof(h.head -> 'confidence') WHEN 'number' THEN (h.head ->> 'confidence')::float8 END AS confidence,
+       coalesce((h.head ->> 'out_of_scope')::float8 >= 0.5, false) AS out_of_scope
+FROM predictions p
+CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
+WHERE p.model_id = %(id)s AND p.role <> 'shadow'
+ORDER BY p.created_at, p.id OFFSET %(skip)s LIMIT %(limit)s;
+
+-- name: model_usual
+-- One entry of what is usual for a model, without reading the rest.
+SELECT reference -> %(of)s -> %(name)s FROM models WHERE id = %(id)s;
+
+-- name: set_model_usual
+UPDATE models SET reference = jsonb_set(
+    coalesce(reference, '{}') || jsonb_build_object(%(of)s::text, coalesce(reference -> %(of)s, '{}')),
+    ARRAY[%(of)s, %(name)s], %(usual)s)
+WHERE id = %(id)s;
+
+-- name: drift_window
+SELECT 1 FROM drift_windows WHERE model_id = %(id)s AND subject = %(subject)s AND upto = %(upto)s;
+
+-- name: add_drift_window
+INSERT INTO drift_windows (model_id, subject, upto, figures, drifted)
+VALUES (%(id)s, %(subject)s, %(upto)s, %(figures)s, %(drifted)s) ON CONFLICT DO NOTHING;
+
+-- name: seen_and_not_over
+-- Whether a person has seen the last alarm and every window since has been beyond the usual.
+SELECT a.agent_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM drift_windows d WHERE d.subject = a.subject AND NOT d.drifted AND d.created_at > a.cleared_at)
+FROM alarms a WHERE a.kind = %(kind)s AND a.subject = %(subject)s AND a.cleared_at IS NOT NULL
+ORDER BY a.cleared_at DESC LIMIT 1;
+
+-- name: drift_history
+-- The latest windows of the active model by subject, in their order.
+SELECT subject, upto, figures, drifted, created_at FROM (
+    SELECT w.*, row_number() OVER (PARTITION BY w.subject ORDER BY w.upto DESC) AS age
+    FROM drift_windows w JOIN deployments d ON d.model_id = w.model_id AND d.role = 'active' AND d.ended_at IS NULL) w
+WHERE age <= %(limit)s ORDER BY subject, upto;
