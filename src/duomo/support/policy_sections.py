@@ -52,7 +52,7 @@ class Rollout:
 @dataclass(frozen=True, slots=True)
 class Drift:
     window: int = 200  # latest turns of a modality
-    distance: float = 0.1  # between their mean embedding and the usual one, cosine
+    distance: float = 0.05  # share of the squared distance to the usual turns that is change, see support/drift.py
     significance: float = 0.01
 
 
@@ -86,7 +86,7 @@ RULES: Mapping[str, Any] = {
             "significance": SHARE,
         },
     },
-    "drift": {"window": Number(10, 1e6, whole=True), "distance": Number(0, 2), "significance": SHARE},
+    "drift": {"window": Number(10, 1e6, whole=True), "distance": Number(0, 1), "significance": SHARE},
     "learning": {
         "consent": Choice(("all", "asked")),
         "retention_days": Number(1, 36500, whole=True),
