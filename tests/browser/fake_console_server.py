@@ -102,6 +102,7 @@ class Conversation:
         self.csat: dict[str, Any] | None = None
         self.created = self.updated = iso(3600)
         self.viewers: dict[str, list[float]] = {}  # agent id -> [open streams, typing until]
+        self.why: dict[str, dict[str, Any]] = {}  # message id -> Why
 
     def emit(self, kind: str, data: dict[str, Any]) -> int:
         self.events.append((kind, data))
@@ -353,6 +354,8 @@ class FakeConsoleServer:
         add(f"{base}/conversations/{{cid}}/events", self.conversation_events, response_model=None)
         add(f"{base}/events", self.workspace_events, response_model=None)
         add(f"{base}/conversations/{{cid}}/messages/{{mid}}", self.put_message, methods=["PUT"], response_model=None)
+        add(f"{base}/conversations/{{cid}}/messages/{{mid}}/why", self.show_why, response_model=None)
+        add(f"{base}/conversations/{{cid}}/messages/{{mid}}/why", self.ask_why, methods=["POST"], response_model=None)
         add(f"{base}/conversations/{{cid}}/actions", self.action, methods=["POST"], response_model=None)
         add(f"{base}/conversations/{{cid}}/presence", self.typing, methods=["POST"], response_model=None)
         add(f"{base}/conversations/{{cid}}/read", self.mark_read, methods=["POST"], response_model=None)
@@ -497,6 +500,22 @@ class FakeConsoleServer:
             found.assignee = found.assignee or {"id": agent["id"], "name": agent["name"]}
         self.touch(found)
         return JSONResponse(message, status_code=201)
+
+    async def show_why(self, request: Request, cid: str, mid: str) -> Response:
+        self._agent(request)
+        found = self._get(cid).why.get(mid)
+        if found is None:
+            raise Refused(404, "not_found", "there is no such message of the assistant in this conversation.")
+        return JSONResponse(found)
+
+    async def ask_why(self, request: Request, cid: str, mid: str) -> Response:
+        """Queued; the test decides when it is done."""
+        self._agent(request)
+        found = self._get(cid).why[mid]
+        if found["explanation"]["state"] in ("none", "failed"):
+            found["explanation"] = {"state": "queued", "reason": "", "body": None}
+        self.actions.append(("why", mid))
+        return JSONResponse(found, status_code=202)
 
     async def action(self, request: Request, cid: str) -> Response:
         agent = self._agent(request)["agent"]

@@ -4,6 +4,7 @@ import { html, nothing, styleMap } from "../vendor/lit.js";
 import { formatDuration } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
+import "./why.js";
 
 /** @typedef {import("../shared/protocol").Artifact} Artifact */
 /** @typedef {import("../shared/protocol").Message} Message */
@@ -190,6 +191,7 @@ class WhyView extends Pane {
     return html`<div class="why">
       <p class="verdict">${icon(VERDICT_ICONS[/** @type {keyof typeof VERDICT_ICONS} */ (why.outcome)] ?? "info", 16)}
         <strong>${word(`why_${why.outcome}`, t("why_other"))}</strong>${why.reason ? html`<span>${reasonText(why.reason)}</span>` : nothing}</p>
+      <why-panel .message=${this.message}></why-panel>
       ${this.#confidence(why)} ${this.#candidates(why.candidates)}
       ${why.searched || why.facts.length ? html`<dl class="facts">
         ${why.searched ? html`<dt>${t("query")}</dt><dd>${why.searched}</dd>` : nothing}
