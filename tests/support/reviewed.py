@@ -39,7 +39,7 @@ def said(label: str = "track_order", chance: float = 0.97, **other: Any) -> dict
 
 
 UNSURE = said(chance=0.25)
-OUTSIDE = said("other", 0.3, out_of_scope=0.95, abstain=True)
+OUTSIDE = {**said(chance=0.4, out_of_scope=0.95), "label": "other"}
 
 
 async def turn(

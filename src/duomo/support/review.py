@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from duomo.errors import InputError
 from duomo.learn.curate import Array, Indices, spread
 from duomo.models.features import Floats
 from duomo.store.postgres import Database, Row, Tx, pg_array
@@ -67,9 +68,16 @@ class Queue:
 
 
 async def queue(db: Database, workspace_id: str, *, head: str, agent_id: str, limit: int) -> Queue:
-    """What this agent should look at next, most valuable first."""
+    """What this agent should look at next, most valuable first.
+
+    Raises:
+        InputError: no such head.
+    """
     async with db.transaction(workspace_id) as tx:
-        count = next((len(one.labels) for one in await label_sets(tx) if one.head == head), 0)
+        known = next((one for one in await label_sets(tx) if one.head == head), None)
+        if known is None:
+            raise InputError(f"there is no head {head!r}.")
+        count = sum(label.known and label.name != known.out_of_scope for label in known.labels)
         models = [row for role, row in (await registry.current(tx)).items() if role != "shadow"]
         read = any(head in row["manifest"]["heads"] for row in models)
         turns = await tx.binary("turns_to_label" if read else "turns_unread", head=head, limit=CANDIDATES)
@@ -136,7 +144,7 @@ def rank(
 
     Args:
         said: what the model said of each, the object H of docs/protocol.md.
-        labels: how many labels the head has.
+        labels: how many labels the model knows, the one for none of them left out.
         vectors: modality -> the rows that have it, as `load_vectors` gives them.
         labelled: the same of turns that are labelled.
     """
