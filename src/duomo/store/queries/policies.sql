@@ -16,3 +16,22 @@ ORDER BY p.version DESC;
 
 -- name: policy_version
 SELECT version, text, note, agent_id, created_at FROM policies WHERE version = %(version)s;
+
+-- name: policy_turns
+-- What the bot did in a period, in the order of each conversation, with the facts that it looked at (none where nothing
+-- was decided: small talk, a customer who pressed the button).
+SELECT id, conversation_id, seq, kind, created_at, decision -> 'facts' AS facts, decision -> 'policy' AS policy
+FROM messages
+WHERE author IN ('bot', 'system') AND kind IN ('answer', 'clarify', 'handoff')
+  AND created_at >= %(since)s AND created_at < %(until)s
+ORDER BY conversation_id, seq;
+
+-- name: policy_questions
+-- What the customer had written, said or shown before each of some messages of the bot.
+SELECT m.id, coalesce(nullif(q.text, ''), (
+    SELECT string_agg(t.text, ' ' ORDER BY f.id) FROM parts f JOIN artifacts t ON t.part_id = f.id
+    WHERE f.message_id = q.id AND t.kind IN ('transcript', 'ocr', 'document_text')), '') AS text
+FROM messages m JOIN LATERAL (
+    SELECT id, text FROM messages b WHERE b.conversation_id = m.conversation_id AND b.seq < m.seq
+        AND b.author = 'customer' ORDER BY b.seq DESC LIMIT 1) q ON true
+WHERE m.id = ANY(%(ids)s::uuid[]);
