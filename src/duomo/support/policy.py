@@ -251,8 +251,19 @@ class Policy:
         """What holds where a workspace has said nothing."""
         return _shipped()
 
+    def row_of(self, facts: Facts) -> Row:
+        """The row that decides."""
+        return next(row for row in self.table if row.fits(facts))
+
+    def with_thresholds(self, *, answer_from: float) -> Policy:
+        """The same, answering from another confidence on in every language."""
+        changed = {
+            name: replace(self.thresholds.get(name, Thresholds()), answer_from=answer_from) for name in LANGUAGES
+        }
+        return replace(self, thresholds=changed)
+
     def decide(self, facts: Facts) -> Ruling:
-        row = next(row for row in self.table if row.fits(facts))
+        row = self.row_of(facts)
         own = self.thresholds.get(facts.language, Thresholds())
         answer_from = _first(row.answer_from, own.answer_from, facts.answer_from)
         clarify_from = min(_first(row.clarify_from, own.clarify_from, facts.clarify_from), answer_from)

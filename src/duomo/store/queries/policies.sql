@@ -35,3 +35,23 @@ FROM messages m JOIN LATERAL (
     SELECT id, text FROM messages b WHERE b.conversation_id = m.conversation_id AND b.seq < m.seq
         AND b.author = 'customer' ORDER BY b.seq DESC LIMIT 1) q ON true
 WHERE m.id = ANY(%(ids)s::uuid[]);
+
+-- name: judged_turns
+-- Questions that were searched for in a period, and what people said of what the bot did with each: the valid labels of
+-- its message and the customer's thumb. `same`: the article that should have been used is the one that was put first.
+SELECT m.id, m.conversation_id, m.seq, m.kind, m.created_at, m.feedback, m.decision -> 'facts' AS facts,
+       m.decision -> 'policy' AS policy, l.kinds, l.handoff, l.source,
+       l.source = m.decision -> 'candidates' -> 0 ->> 'article_id' OR EXISTS (
+           SELECT FROM articles a JOIN articles b ON b.topic = a.topic
+           WHERE a.id = l.source AND b.id = m.decision -> 'candidates' -> 0 ->> 'article_id') AS same
+FROM messages m
+LEFT JOIN LATERAL (
+    SELECT array_agg(v.kind) AS kinds,
+           bool_or(v.value = 'true') FILTER (WHERE v.kind = 'handoff') AS handoff,
+           max(v.value #>> '{}') FILTER (WHERE v.kind = 'source') AS source
+    FROM valid_labels v WHERE v.message_id = m.id AND v.kind IN ('source', 'answer', 'handoff')
+        AND (v.kind = 'source' OR v.value <> 'null')) l ON true
+WHERE m.author = 'bot' AND m.kind IN ('answer', 'clarify', 'handoff') AND m.decision -> 'facts' ->> 'wish' = 'question'
+  AND m.created_at >= %(since)s AND m.created_at < %(until)s
+  AND (%(language)s::text IS NULL OR m.decision -> 'facts' ->> 'language' = %(language)s)
+ORDER BY m.conversation_id, m.seq;
