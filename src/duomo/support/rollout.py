@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from duomo.store.postgres import Database, Row, Tx, pg_array
-from duomo.support import drift
 from duomo.support.alarms import raise_alarm
 from duomo.support.policy import load_policy
 from duomo.support.policy_sections import Rollback, Rollout
@@ -365,7 +364,7 @@ async def _insisted(tx: Tx, model_id: Any) -> bool:
 
 
 async def watch(db: Database, workspace_id: str) -> list[str]:
-    """Let models that do well go on, take back those that are worse, and look for drift. Run it every minute.
+    """Let models that do well go on, and take back those that are worse. Run it every minute.
 
     Returns:
         What was done, for the log.
@@ -379,7 +378,7 @@ async def watch(db: Database, workspace_id: str) -> list[str]:
     said = [sentence for sentence in done if sentence]
     for sentence in said:
         logger.warning("workspace=%s %s", workspace_id, sentence)
-    return said + await drift.look(db, workspace_id)
+    return said
 
 
 async def _act(tx: Tx, trial: Trial, rollout: Rollout) -> str:
