@@ -14,6 +14,7 @@ import wave
 
 from PIL import Image, ImageDraw
 
+from tests.browser import learning_scenes
 from tests.browser.fake_console_server import AGENTS, PASSWORD, FakeConsoleServer, artifact, iso, new_id, part
 
 
@@ -80,6 +81,8 @@ def fill(server: FakeConsoleServer) -> None:
     done.say("agent", "It arrives tomorrow morning.", ago=89000, agent={"id": AGENTS[1]["id"], "name": "Mei"})
     done.status, done.updated = "resolved", iso(80000)
     done.csat = {"score": 5, "comment": "Quick and kind."}
+    picture = screenshot(["Error E-17", "Charging base not found"])
+    learning_scenes.fill(server, picture=picture, sound=tone(4.2))
 
 
 def _vacuum(server: FakeConsoleServer, codes: str, returns: str) -> None:

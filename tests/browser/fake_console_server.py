@@ -21,6 +21,8 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 import duomo
+from tests.browser.fake_learning import Learning
+from tests.browser.refusal import Refused
 
 WEB = Path(duomo.__file__).parent / "web"
 CSP = (
@@ -167,6 +169,8 @@ class Conversation:
             "waiting_since": self.waiting_since,
             "snoozed_until": self.snoozed_until,
             "handoff_reason": self.reason,
+            "team": None,
+            "priority": "normal",
             "media": sorted({p["kind"] for m in visible for p in m["parts"]}),
             "csat": self.csat,
             "created_at": self.created,
@@ -210,6 +214,7 @@ class FakeConsoleServer:
         ]
         self.refuse_next: int | None = None  # HTTP status with which the next agent message is refused
         self._server: uvicorn.Server | None = None
+        self.learning = Learning(self)
         self.app = self._routes()
 
     # -- what tests do ------------------------------------------------------------------------------------------
@@ -368,6 +373,7 @@ class FakeConsoleServer:
         add(f"{base}/knowledge/imports/{{iid}}", self.import_state, response_model=None)
         add(f"{base}/knowledge/{{aid}}", self.delete_article, methods=["DELETE"], response_model=None)
         add(f"{base}/system", self.system, response_model=None)
+        self.learning.add_routes(app, base)
         add("/api/v1/articles/{aid}", self.article, response_model=None)
         add("/api/v1/media/{key}", self.get_media, response_model=None)
         return app
@@ -682,15 +688,3 @@ class FakeConsoleServer:
                 "version": "0.1.0",
             }
         )
-
-
-class Refused(Exception):
-    """A refusal in the protocol's one shape."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-    def response(self) -> Response:
-        body = {"error": {"code": self.code, "message": str(self), "retry_after": None}}
-        return JSONResponse(body, status_code=self.status)

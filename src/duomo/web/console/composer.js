@@ -4,17 +4,19 @@ import { classMap, html, live, nothing } from "../vendor/lit.js";
 import { errorText, formatDuration } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
 import { CaptureError, kindOf, Recorder } from "../shared/media.js";
+import { sayBetterAnswer } from "./correct.js";
 import { desk, Pane } from "./desk.js";
 import { modal } from "./modal.js";
 
 /** @typedef {import("./desk.js").Canned} Canned */
 /** @typedef {import("./thread.js").Thread} Thread */
+/** @typedef {import("../shared/protocol").Message} Message */
 
 const ACCEPT = "image/*,.heic,.heif,audio/*,.pdf,.docx,.txt";
 const FILE_ICONS = /** @type {const} */ ({ image: "image", audio: "mic", document: "document" });
 
 class Composer extends Pane {
-  static properties = { level: { state: true }, seconds: { state: true }, recorder: { state: true }, chosen: { state: true }, listing: { state: true } };
+  static properties = { level: { state: true }, seconds: { state: true }, recorder: { state: true }, chosen: { state: true }, listing: { state: true }, better: { state: true } };
 
   constructor() {
     super();
@@ -24,6 +26,8 @@ class Composer extends Pane {
     this.seconds = 0;
     this.chosen = 0; // index in the list of canned replies
     this.listing = true; // false after Escape, until "/" is typed again
+    /** The bot's message that a better answer is being written for. @type {{message: Message, before: string | null, text: string} | null} */
+    this.better = null;
     /** Where the list of canned replies was opened by its button. */
     this.listed = false;
   }
@@ -127,6 +131,44 @@ class Composer extends Pane {
     this.addFiles(files);
   };
 
+  // -- a better answer than the bot's ----------------------------------------------------------------------------------
+
+  /** What is being written already is the better answer, else the bot's own words are the beginning. @param {{message: Message, before: string | null}} wanted */
+  async improve({ message, before }) {
+    const { text, private: asNote } = this.thread.draft;
+    this.better = { message, before, text: before || (asNote ? "" : text.trim()) || message.text.replace(/\s*\[\d+\]/g, "") };
+    await this.updateComplete;
+    this.field?.focus();
+  }
+
+  #keepBetter = () => {
+    const { better } = this;
+    const text = better?.text.trim() ?? "";
+    this.better = null;
+    if (better && text && text !== better.before) sayBetterAnswer(better.message, text, better.before);
+  };
+
+  /** @param {NonNullable<Composer["better"]>} better */
+  #improving(better) {
+    const { t } = desk;
+    /** @param {KeyboardEvent} event */
+    const keys = (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Escape") this.better = null;
+      else if (event.key === "Enter" && !event.shiftKey) this.#keepBetter();
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    return html`<section class="composer better" aria-label=${t("better_answer")}>
+      <div class="composer-kinds"><strong>${icon("edit", 15)}${t("better_answer")}</strong><span class="muted">${t("better_not_sent")}</span></div>
+      <textarea rows="2" aria-label=${t("better_answer")} .value=${live(better.text)} @keydown=${keys} @input=${(/** @type {Event} */ event) => (this.better = { ...better, text: /** @type {HTMLTextAreaElement} */ (event.target).value })}></textarea>
+      <div class="composer-bar"><span class="gap"></span>
+        <button class="button quiet" type="button" @click=${() => (this.better = null)}>${t("cancel")}</button>
+        <button class="button primary send" type="button" ?disabled=${!better.text.trim()} @click=${this.#keepBetter}>${t("better_keep")}</button></div>
+    </section>`;
+  }
+
   // -- voice ---------------------------------------------------------------------------------------------------------
 
   async #record() {
@@ -167,6 +209,7 @@ class Composer extends Pane {
 
   render() {
     if (!desk.thread) return nothing;
+    if (this.better?.message.conversation_id === this.thread.id) return this.#improving(this.better);
     const { t } = desk;
     const { draft } = this.thread;
     const barrier = this.#barrier;

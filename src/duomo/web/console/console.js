@@ -12,6 +12,9 @@ import "./composer.js";
 import "./conversation.js";
 import "./details.js";
 import "./knowledge.js";
+import "./insights.js";
+import "./drafts.js";
+import "./review.js";
 import "./system.js";
 
 /** @typedef {{page: string, path: string[], id: string | null, details: boolean}} Route path: what follows the page; id: of the open conversation */
@@ -20,7 +23,9 @@ import "./system.js";
 /** The rail, in its order; the first page is where one begins. @type {Record<string, Page>} */
 const PAGES = {
   inbox: { sign: "inbox", view: null },
+  review: { sign: "tag", view: (path) => html`<console-review .path=${path}></console-review>` },
   knowledge: { sign: "book", view: () => html`<console-knowledge></console-knowledge>` },
+  insights: { sign: "chart", view: (path) => html`<console-insights .path=${path}></console-insights>` },
   system: { sign: "settings", view: () => html`<console-system></console-system>` },
 };
 const AT_HAND = 4; // pages that a phone shows beside its menu
@@ -122,6 +127,7 @@ class Console extends Pane {
         ${page === "inbox" ? html`<console-inbox></console-inbox><main id="main" tabindex="-1"><console-conversation></console-conversation></main>${id ? html`<console-details></console-details>` : nothing}`
           : html`<main id="main" tabindex="-1">${PAGES[page].view?.(this.route.path)}</main>`}
       </div>
+      <draft-sheet></draft-sheet>
       <article-sheet></article-sheet>
       ${this.helps ? this.#help() : nothing} ${this.#toasts()}`;
   }
@@ -178,6 +184,7 @@ class Console extends Pane {
       ${desk.session && !desk.online ? html`<p class="toast danger">${icon("offline", 18)}<span>${t("offline")}</span></p>` : nothing}
       ${repeat(desk.toasts, (toast) => toast.id, (toast) => html`<p class="toast ${toast.tone}">${icon(toast.tone === "danger" ? "alert" : "bell", 18)}
         ${toast.href ? html`<a href=${toast.href} @click=${() => desk.dismiss(toast.id)}>${toast.text}</a>` : html`<span>${toast.text}</span>`}
+        ${toast.action ? html`<button class="button small" type="button" @click=${() => { desk.dismiss(toast.id); toast.action?.act(); }}>${toast.action.label}</button>` : nothing}
         <button class="icon-button small" type="button" aria-label=${t("close")} @click=${() => desk.dismiss(toast.id)}>${icon("close", 15)}</button></p>`)}
     </div>`;
   }

@@ -4,7 +4,9 @@ import { classMap, html, nothing, repeat } from "../vendor/lit.js";
 import { errorText, formatTime, localeOf } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
 import { chipCitations, renderMarkdown } from "../shared/markdown.js";
+import "./correct.js";
 import { desk, Pane } from "./desk.js";
+import { draftFrom } from "./drafts.js";
 import { reasonText } from "./evidence.js";
 import { avatar } from "./inbox.js";
 import { closeMenu, menu } from "./modal.js";
@@ -301,6 +303,7 @@ class Conversation extends Pane {
     }
     const bot = message.author === "bot";
     const side = message.author === "customer" ? "theirs" : "ours";
+    const reply = message.author === "agent" && !message.private && Boolean(message.text);
     const reasons = bot && Object.keys(message.decision ?? {}).length > 0;
     const open = this.why.has(message.id);
     const kinds = ["clarify", "holding", "handoff"];
@@ -315,11 +318,14 @@ class Conversation extends Pane {
       ${message.options?.length ? html`<ul class="options" aria-label=${t("options_offered")}>${message.options.map((option) => html`<li>${option}</li>`)}</ul>` : nothing}
       ${message.citations?.length ? html`<ul class="sources" aria-label=${t("sources")}>${message.citations.map((citation) => html`<li><button type="button" class="source" @click=${() => desk.openArticle(citation.article_id, citation.quote, citation.title)} title=${t("open_source", { title: citation.title })}>
         <span class="source-n">${citation.n}</span><span class="source-title">${citation.title}</span><span class="number">${Number(citation.score).toFixed(2)}</span></button></li>`)}</ul>` : nothing}
-      ${reasons || message.feedback ? html`<footer>
+      ${reasons || message.feedback || reply ? html`<footer>
+        ${reply ? html`<button class="correct-button" type="button" data-correct="article" @click=${() => draftFrom(message)}>${icon("book", 14)}${t("make_article")}</button>` : nothing}
         ${reasons ? html`<button class="link why-button" type="button" aria-expanded=${open ? "true" : "false"} @click=${() => this.#toggleWhy(message.id)}>${t("why")}</button>` : nothing}
         ${message.feedback ? html`<span class="feedback ${message.feedback}" role="img" aria-label=${t(`thumbs_${message.feedback}`)} title=${t(`thumbs_${message.feedback}`)}>${icon(message.feedback, 16)}</span>` : nothing}
       </footer>` : nothing}
       ${open ? html`<why-view .message=${message}></why-view>` : nothing}
+      ${message.author === "customer" ? html`<turn-labels .message=${message}></turn-labels>` : nothing}
+      ${bot ? html`<answer-labels .message=${message} @better-answer=${(/** @type {CustomEvent} */ event) => this.composer?.improve(event.detail)}></answer-labels>` : nothing}
     </article>`;
   }
 

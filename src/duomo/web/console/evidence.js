@@ -3,6 +3,7 @@
 import { html, nothing, styleMap } from "../vendor/lit.js";
 import { formatDuration } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
+import { artifactCorrection, correctArtifact, signature } from "./correct.js";
 import { desk, Pane } from "./desk.js";
 import "./why.js";
 
@@ -52,6 +53,11 @@ class ArtifactView extends Pane {
     event.preventDefault();
     const text = this.querySelector("textarea")?.value.trim() ?? "";
     if (!this.artifact || !desk.thread || !text) return;
+    const owner = artifactCorrection(this.artifact);
+    if (owner) {
+      if (text !== (owner.said?.value ?? this.artifact.text)) correctArtifact(owner.message, this.artifact, text);
+      return this.#done();
+    }
     this.busy = true;
     const saved = text === this.artifact.text || (await desk.thread.correct(this.artifact, text));
     this.busy = false;
@@ -71,9 +77,11 @@ class ArtifactView extends Pane {
     const { artifact } = this;
     if (!artifact) return nothing;
     const label = word(`artifact_${artifact.kind}`, artifact.kind);
+    const said = artifactCorrection(artifact)?.said ?? null;
+    const shown = said?.unsent ? { ...artifact, text: said.value, original_text: artifact.original_text ?? artifact.text } : artifact;
     return html`<div class="artifact" data-kind=${artifact.kind}>
       <span class="artifact-label">${icon(KIND_ICONS[/** @type {keyof typeof KIND_ICONS} */ (artifact.kind)] ?? "spark", 15)}${label}</span>
-      ${this.editing ? this.#form(artifact) : this.#text(artifact)} ${this.#before(artifact)} ${this.#meta(artifact)}
+      ${this.editing ? this.#form(shown) : this.#text(shown)} ${this.#before(shown)} ${this.#meta(artifact, said)}
     </div>`;
   }
 
@@ -119,12 +127,13 @@ class ArtifactView extends Pane {
       ${repaired && repaired !== artifact.text && repaired !== artifact.original_text ? html`<p class="artifact-before"><span>${t("repaired")}</span><q>${repaired}</q></p>` : nothing}`;
   }
 
-  /** @param {Artifact} artifact */
-  #meta(artifact) {
+  /** @param {Artifact} artifact @param {import("./correct.js").Said | null} said */
+  #meta(artifact, said) {
     const { t } = desk;
     const sure = artifact.confidence;
     return html`<p class="artifact-meta">
       ${artifact.corrected_by ? html`<span class="tag">${icon("check", 13)}${t(`corrected_${artifact.corrected_by}`)}</span>` : nothing}
+      ${said ? signature(said) : nothing}
       ${sure === null || sure === undefined ? nothing : html`<span class=${sure < UNSURE ? "unsure-note" : ""}>${t("confidence", { n: percent(sure) })}</span>`}
       <span>${artifact.model}</span>${artifact.version ? html`<span class="version">${artifact.version.slice(0, 12)}</span>` : nothing}
       <span>${formatMs(artifact.duration_ms)}</span></p>`;

@@ -146,6 +146,11 @@ class SoundView extends Pane {
     }
   }
 
+  /** Plays, or pauses what plays. */
+  toggle() {
+    /** @type {import("../shared/audio.js").DuomoAudio | null} */ (this.querySelector("duomo-audio"))?.toggle();
+  }
+
   /** @param {number} seconds */
   playFrom(seconds) {
     /** @type {import("../shared/audio.js").DuomoAudio | null} */ (this.querySelector("duomo-audio"))?.playFrom(seconds);

@@ -96,7 +96,7 @@ export class DuomoAudio extends LitElement {
     return sound;
   }
 
-  #toggle = () => {
+  toggle = () => {
     const sound = this.sound ?? this.#load();
     if (!sound.paused) sound.pause();
     else
@@ -126,7 +126,7 @@ export class DuomoAudio extends LitElement {
     if (this.failed) return html`<span role="alert">${t("audio.failed")}</span>`;
     const share = this.duration ? this.position / this.duration : 0;
     return html`<div class="player">
-      <button type="button" aria-label=${t(this.playing ? "audio.pause" : "audio.play")} @click=${this.#toggle}>
+      <button type="button" aria-label=${t(this.playing ? "audio.pause" : "audio.play")} @click=${this.toggle}>
         ${icon(this.playing ? "pause" : "play", 20)}
       </button>
       <div class="line">
