@@ -25,7 +25,7 @@ from duomo.models.features import Features
 from duomo.models.understanding import Understanding
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Row
-from duomo.support.past import answered_by
+from duomo.support.past import answered_by, words_of
 from duomo.support.why import HEAD, find, unexplained
 from duomo.types import Message, Part, Sample
 
@@ -114,7 +114,7 @@ def _sample(
     ready = [part for message in asked for part in message.parts if part.state == "ready"]
     parts = {kind: part for kind in ("image", "audio") if (part := _first(ready, kind)) is not None}
     files = {kind: blobs.path(workspace_id, part.blob or "") for kind, part in parts.items()}
-    earlier = tuple(m.text for m in messages if asked and m.author == "customer" and m.seq < asked[0].seq and m.text)
+    earlier = tuple(words_of(m) for m in messages if asked and m.author == "customer" and m.seq < asked[0].seq)
     return Sample("turn", text or None, files.get("image"), files.get("audio"), history=earlier), parts
 
 

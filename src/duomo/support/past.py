@@ -1,4 +1,4 @@
-"""Turns that are over: which of the customer's messages a message of the bot answered."""
+"""Turns that are over: which of the customer's messages a message of the bot answered, and what they said."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def _ends(message: Message) -> bool:
     if message.author == "agent":
         return message.kind != "note"
     return message.author in ("bot", "system") and message.kind in SAID
+
+
+def words_of(message: Message) -> str:
+    """What was written in a message, and said in its recordings."""
+    heard = [a.artifact.text for p in message.parts for a in p.artifacts if a.artifact.kind == "transcript"]
+    return "\n".join(text for text in [message.text, *heard] if text.strip())

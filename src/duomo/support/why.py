@@ -174,7 +174,11 @@ def _line_done(said: Message, language: Language) -> str:
         return words("asked_back", title=best, **numbers)
     if said.kind == "handoff" or outcome in ("handoff", "emergency"):
         policy = decision.get("policy") or {}
-        reason = "emergency" if outcome == "emergency" else str(decision.get("reason") or _reason(decision))
+        reason = (
+            "emergency"
+            if outcome == "emergency"
+            else str(decision.get("reason") or policy.get("reason") or _reason(decision))
+        )
         line = words("handed_team" if policy.get("team") else "handed", team=policy.get("team"))
         line += words(f"reason_{reason}") if reason in why_words.REASONS else words("stop")
         if reason in ("low_confidence", "repeated_failure") and best and score is not None and needed:
@@ -193,7 +197,7 @@ def _reason(decision: Mapping[str, Any]) -> str:
         return "requested"
     if facts.get("failures") or facts.get("wish") == "unhelped":
         return "repeated_failure"
-    return "low_confidence" if (decision.get("policy") or {}).get("do", "answer") == "answer" else "rule"
+    return "low_confidence" if (decision.get("policy") or {}).get("do", "answer") == "answer" else "policy"
 
 
 def _line_rule(decision: Mapping[str, Any], language: Language) -> str:
