@@ -156,6 +156,10 @@ def register(app: procrastinate.App, work: Work) -> None:
         assert work.desk
         await turn.run_turn(work.desk, workspace_id, conversation_id, again=again)
 
+    async def listen(workspace_id: str, conversation_id: str) -> None:
+        assert work.desk
+        await turn.listen(work.desk, workspace_id, conversation_id)
+
     async def turn_deadline(workspace_id: str, conversation_id: str) -> None:
         assert work.desk
         await turn.hold(work.desk, workspace_id, conversation_id)
@@ -187,6 +191,7 @@ def register(app: procrastinate.App, work: Work) -> None:
     _task(app, "explain", explain, work)
     _task(app, "discover", discover, work)
     _task(app, "turn", run_turn, work)
+    _task(app, "listen", listen, work)
     _task(app, "turn_deadline", turn_deadline, work)
     _task(app, "perceive", perceive_part, work)
     _task(app, "wake_snoozed", wake_snoozed, work)

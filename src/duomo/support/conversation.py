@@ -52,6 +52,8 @@ TRANSITIONS: Mapping[tuple[Status, str], Status] = {
 }
 """What a person or the bot does to a conversation; what a customer's message does stands in `ON_MESSAGE`."""
 
+LISTENING = -5  # priority of reading along, below that of answering
+
 ON_MESSAGE: Mapping[Status, Status] = {"pending": "pending", "open": "open", "snoozed": "open", "resolved": "pending"}
 
 
@@ -272,6 +274,11 @@ async def defer_turn(tx: Tx, row: Row) -> None:
     await tx.defer("turn", queue="turns", lock=str(row["id"]), args=_job_args(row))
 
 
+async def defer_listen(tx: Tx, row: Row) -> None:
+    """Where a person answers, the trained model only reads along."""
+    await tx.defer("listen", queue="turns", lock=str(row["id"]), priority=LISTENING, args=_job_args(row))
+
+
 async def _store_files(tx: Tx, row: Row, message_id: str, files: Sequence[IncomingFile]) -> None:
     for position, file in enumerate(files):
         await tx.run("insert_blob", key=file.blob_key, mime=file.mime, size=file.size)
@@ -291,6 +298,7 @@ async def _after_customer(tx: Tx, row: Row, *, waits_for_media: bool, holding_af
         await _change(tx, row, status, by="customer", fresh=status == "pending")
     if status == "open":
         await tx.run("set_waiting", id=row["id"], waiting=True)
+        await defer_listen(tx, row)
         return
     if waits_for_media:
         at = datetime.now(UTC) + timedelta(seconds=holding_after_s)

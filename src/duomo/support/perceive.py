@@ -21,7 +21,7 @@ from duomo.models.features import Floats, View
 from duomo.models.speech import Waveform
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Row, Tx, vector
-from duomo.support.conversation import Settings, append_event, defer_turn
+from duomo.support.conversation import Settings, append_event, defer_listen, defer_turn
 from duomo.support.predict import Reader, store_views
 from duomo.support.registry import current
 from duomo.types import Artifact, Language
@@ -161,6 +161,8 @@ async def _tell(tx: Tx, part: Row) -> None:
         row = await tx.one("conversation", id=part["conversation_id"])
         if row is not None and row["status"] == "pending":
             await defer_turn(tx, row)
+        elif row is not None and row["status"] == "open":
+            await defer_listen(tx, row)
 
 
 async def repaired(repair: Repair, workspace_id: str, artifact: Artifact) -> tuple[Artifact, str | None]:

@@ -38,7 +38,7 @@ from duomo.support.policy import Policy, load_policy
 from duomo.support.predict import Reader, Turn, Understood, load_files, store
 from duomo.support.registry import Role, current
 from duomo.support.rollout import chosen
-from duomo.types import Artifact, Language, Message, Part, PartKind
+from duomo.types import Artifact, Language, Message, Part, PartKind, Status
 
 EARLIER = 40  # sequence numbers before the unanswered messages that are read for their context
 DELTA_S = 0.04  # deltas of a streamed answer are joined for so long before they are stored and shown
@@ -128,6 +128,28 @@ async def run_turn(
     return outcome
 
 
+async def listen(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
+    """Understand what a customer writes to a person, for the person's eyes and to learn from; nothing is said.
+
+    Returns:
+        False when there was nothing to understand: no model, no message, or files that are still being read.
+    """
+    pending = await _pending(desk.db, workspace_id, conversation_id, None, status="open")
+    if pending is None or pending.unread or not pending.models:
+        return False
+    question, _ = await understand(desk, workspace_id, pending)
+    understood, message_id = question.understood, pending.messages[-1].id
+    if understood is None:
+        return False
+    seen = {"model": understood.model(), "understood": understood.record(message_id), "language": question.language}
+    async with desk.db.transaction(workspace_id) as tx:
+        await tx.one("conversation_for_update", id=conversation_id)
+        await _keep(tx, pending, understood, question.language)
+        await tx.run("set_decision", id=message_id, decision=seen)
+        await append_event(tx, conversation_id, "update", message_id=message_id)
+    return True
+
+
 async def hold(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
     """Say what a turn still waits for, once; False when it waits for nothing."""
     pending = await _pending(desk.db, workspace_id, conversation_id, None)
@@ -160,11 +182,17 @@ async def give_up(db: Database, workspace_id: str, conversation_id: str) -> bool
 
 
 async def _pending(
-    db: Database, workspace_id: str, conversation_id: str, again: Mapping[str, Any] | None
+    db: Database,
+    workspace_id: str,
+    conversation_id: str,
+    again: Mapping[str, Any] | None,
+    *,
+    status: Status = "pending",
 ) -> Pending | None:
+    """What the customer wrote since the last answer, the bot's or, in an open conversation, a person's."""
     async with db.transaction(workspace_id) as tx:
         row = await tx.one("conversation_and_settings", id=conversation_id)
-        if row is None or row["status"] != "pending":
+        if row is None or row["status"] != status:
             return None
         messages = await load_messages(tx, conversation_id, after=max(0, row["answered_seq"] - EARLIER))
         policy, models = await load_policy(tx), await current(tx)
@@ -177,7 +205,9 @@ async def _pending(
         if not wanted:
             return None
         return Pending(row, settings, earlier, wanted, wanted[0].seq, key, True, policy, models, knowledge)
-    waiting = [m for m in messages if m.author == "customer" and m.seq > row["answered_seq"]]
+    replies = [m.seq for m in messages if m.author == "agent" and m.kind != "note"] if status == "open" else []
+    since = max([row["answered_seq"], *replies])
+    waiting = [m for m in messages if m.author == "customer" and m.seq > since]
     if not waiting:
         return None
     earlier = [m for m in messages if m.seq < waiting[0].seq]

@@ -73,6 +73,9 @@ WITH stored AS (
     RETURNING id, conversation_id)
 SELECT append_event(conversation_id, 'message', id, '{}', %(private)s) FROM stored;
 
+-- name: set_decision
+UPDATE messages SET decision = %(decision)s WHERE id = %(id)s;
+
 -- name: append_event
 SELECT append_event(%(conversation_id)s, %(kind)s, %(message_id)s, %(data)s, %(private)s);
 
