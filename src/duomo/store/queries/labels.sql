@@ -242,8 +242,8 @@ UPDATE proposals SET became = %(article_id)s WHERE kind = 'article' AND became =
 
 -- name: labels_in
 -- Which of some turns have a label already that says what they are.
-SELECT v.message_id FROM valid_labels v JOIN messages m ON m.id = v.message_id
-WHERE v.message_id IN (SELECT id::uuid FROM jsonb_array_elements_text(%(ids)s) AS id) AND v.kind = 'head'
+SELECT v.message_id FROM valid_labels v
+WHERE v.message_id IN (SELECT given.id::uuid FROM jsonb_array_elements_text(%(ids)s) AS given (id)) AND v.kind = 'head'
     AND v.head = %(head)s AND v.value <> 'null' AND v.value #>> '{}' <> coalesce((
         SELECT d.manifest #>> ARRAY['heads', %(head)s, 'out_of_scope'] FROM predictions p JOIN models d ON d.id = p.model_id
         WHERE p.message_id = v.message_id AND p.role <> 'shadow' ORDER BY p.created_at DESC LIMIT 1), 'other');
