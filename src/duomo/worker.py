@@ -40,7 +40,7 @@ from duomo.settings import load as load_settings
 from duomo.store.blobs import Blobs
 from duomo.store.jobs import QUEUES, make_app
 from duomo.store.postgres import Database, Workspace
-from duomo.support import conversation, drift, explaining, perceive, proposals, rollout, turn
+from duomo.support import conversation, drift, explaining, model_archive, perceive, proposals, rollout, turn
 from duomo.support.answer import Answerer, Remembering
 from duomo.support.ask import Asking, ask, retrieve
 from duomo.support.confidence import Calibration
@@ -187,7 +187,11 @@ def register(app: procrastinate.App, work: Work) -> None:
     async def discover(workspace_id: str) -> None:
         await proposals.run_discovery(work.db, work.home, workspace_id)
 
+    async def take_model(workspace_id: str, question_id: str) -> None:
+        await model_archive.take_over(work.db, work.home, workspace_id, question_id)
+
     _task(app, "answer_question", answer_question, work)
+    _task(app, "take_model", take_model, work)
     _task(app, "explain", explain, work)
     _task(app, "discover", discover, work)
     _task(app, "turn", run_turn, work)
