@@ -9,6 +9,7 @@ policy that answers much more than the past one did will hand over somewhat more
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -150,7 +151,8 @@ async def dry_run(
     """
     until = until or datetime.now(UTC)
     since = since or until - timedelta(days=days)
-    found = compare(await past_turns(tx, since, until), policy, since=since, until=until, week=week)
+    turns = await past_turns(tx, since, until)
+    found = await asyncio.to_thread(compare, turns, policy, since=since, until=until, week=week)
     rows = await tx.all("policy_questions", ids=pg_array(change.message_id for change in found.examples))
     texts = {str(row["id"]): row["text"] for row in rows}
     examples = tuple(replace(change, text=texts.get(change.message_id, "")[:500]) for change in found.examples)

@@ -221,6 +221,7 @@ class Policy:
         thresholds: by language, as far as the policy replaces the calibration's.
         articles: intent -> ids or topics of the articles that are expected to answer it.
         warnings: what is allowed and probably not meant.
+        mentions: (line, "intent" or "article", name) of what stands in the file and only the workspace knows.
     """
 
     text: str
@@ -234,6 +235,7 @@ class Policy:
     drift: Drift = field(default_factory=Drift)
     learning: Learning = field(default_factory=Learning)
     warnings: tuple[Mistake, ...] = ()
+    mentions: tuple[tuple[int, str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str, *, source: str = SOURCE, version: int = 0) -> Policy:
@@ -357,6 +359,7 @@ class _Reader:
         self.source = source
         self.mistakes = Mistakes(source)
         self.warnings: list[Mistake] = []
+        self.mentions: list[tuple[int, str, str]] = []
 
     def policy(self, text: str, version: int) -> Policy:
         root = yaml_file.compose(text, self.source, shortest=SHIPPED)
@@ -373,7 +376,8 @@ class _Reader:
         sections = {name: self._section(name, cls, found.get(name, NOTHING)[1]) for name, cls in CLASSES.items()}
         self.mistakes.raise_if_any()
         return Policy(
-            text, table, version, teams, thresholds, articles, **sections, warnings=tuple(self.warnings)
+            text, table, version, teams, thresholds, articles, **sections,
+            warnings=tuple(self.warnings), mentions=tuple(self.mentions),
         )  # fmt: skip
 
     def _teams(self, node: yaml.Node) -> dict[str, Team]:
@@ -397,6 +401,7 @@ class _Reader:
         yaml_file.refuse_unknown(found, (*LANGUAGES, "intents"), where, self.mistakes)
         title_of = {language: self._text(found, language, where) for language in LANGUAGES}
         intents = Names().read(found["intents"][1], f"{where}.intents", self.mistakes) if "intents" in found else ()
+        self._mention("intent", found["intents"][1] if intents else node, intents)
         return Team({language: text for language, text in title_of.items() if text}, intents)
 
     def _thresholds(self, node: yaml.Node) -> dict[Language, Thresholds]:
@@ -429,7 +434,14 @@ class _Reader:
 
     def _articles(self, node: yaml.Node) -> dict[str, tuple[str, ...]]:
         found = yaml_file.entries(node, "articles", self.mistakes)
-        return {name: Names().read(value, f"articles.{name}", self.mistakes) for name, (_, value) in found.items()}
+        read = {name: Names().read(value, f"articles.{name}", self.mistakes) for name, (_, value) in found.items()}
+        for name, (key, value) in found.items():
+            self._mention("intent", key, (name,))
+            self._mention("article", value, read[name])
+        return read
+
+    def _mention(self, what: str, node: yaml.Node, names: Sequence[str]) -> None:
+        self.mentions += [(yaml_file.line_of(node), what, name) for name in names]
 
     def _section(self, name: str, cls: type, node: yaml.Node | None, rules: Any = None) -> Any:
         if node is None or yaml_file.null(node):
@@ -551,6 +563,8 @@ class _Reader:
                 self.mistakes.add(
                     node, f"{where}: {column} is {yaml_file.short(name)!r}; allowed: {', '.join(known)}.{near}"
                 )
+        if column == "intent":
+            self._mention("intent", node, names)
         return OneOf(names, inverted == {True}) if len(self.mistakes.told) == before else None
 
     def _refuse_unsafe(self, rows: Sequence[Row]) -> None:

@@ -17,6 +17,7 @@ they are alike.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -109,7 +110,8 @@ async def load_curve(
     """The curve of the policy that holds, from the last `days`."""
     until = until or datetime.now(UTC)
     rows = await tx.all("judged_turns", since=until - timedelta(days=days), until=until, language=language)
-    return curve([judged(row) for row in rows], await load_policy(tx), risk=risk)
+    policy = await load_policy(tx)
+    return await asyncio.to_thread(lambda: curve([judged(row) for row in rows], policy, risk=risk))
 
 
 def judged(row: Row) -> Judged:

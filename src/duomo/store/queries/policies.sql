@@ -14,8 +14,13 @@ SELECT p.version, p.text, p.note, p.created_at, p.agent_id, a.name AS agent_name
 FROM policies p LEFT JOIN agents a ON a.id = p.agent_id
 ORDER BY p.version DESC;
 
+-- name: policy_now_by
+SELECT p.version, p.text, p.note, p.created_at, p.agent_id, a.name AS agent_name
+FROM policies p LEFT JOIN agents a ON a.id = p.agent_id ORDER BY p.version DESC LIMIT 1;
+
 -- name: policy_version
-SELECT version, text, note, agent_id, created_at FROM policies WHERE version = %(version)s;
+SELECT p.version, p.text, p.note, p.created_at, p.agent_id, a.name AS agent_name
+FROM policies p LEFT JOIN agents a ON a.id = p.agent_id WHERE p.version = %(version)s;
 
 -- name: policy_turns
 -- What the bot did in a period, in the order of each conversation, with the facts that it looked at (none where nothing
@@ -55,3 +60,8 @@ WHERE m.author = 'bot' AND m.kind IN ('answer', 'clarify', 'handoff') AND m.deci
   AND m.created_at >= %(since)s AND m.created_at < %(until)s
   AND (%(language)s::text IS NULL OR m.decision -> 'facts' ->> 'language' = %(language)s)
 ORDER BY m.conversation_id, m.seq;
+
+-- name: known_articles
+-- Which of some names are ids or topics of articles.
+SELECT DISTINCT name FROM unnest(%(names)s::text[]) AS n (name)
+WHERE EXISTS (SELECT FROM articles a WHERE a.id = n.name OR a.topic = n.name);
