@@ -125,9 +125,11 @@ def article_id(draft_id: str) -> str:
 
 
 def suggested_title(asked: str) -> str:
-    """The first sentence of a question, without personal data, at most TITLE characters."""
+    """The first sentence that asks, or else the first, without personal data, at most TITLE characters."""
     line = " ".join(normalise(mask(asked)).split())
-    first = next((sentence for sentence in _SENTENCE.split(line) if len(sentence) > 3), line)
+    sentences = [sentence for sentence in _SENTENCE.split(line) if sentence]
+    asking = [sentence for sentence in sentences if sentence.endswith(("?", "？"))]
+    first = next(iter(asking or sentences), "")
     return first if len(first) <= TITLE else first[: TITLE - 1].rstrip() + "…"
 
 
