@@ -34,6 +34,7 @@ from duomo.learn.metrics import Array, Decisions, Formula, Weights
 from duomo.learn.model import Model
 from duomo.learn.reference import reference
 from duomo.learn.samples import read_rows
+from duomo.learn.targets import score
 from duomo.learn.task import Head, Mode, Task, parse_task
 from duomo.models.features import Features
 from duomo.models.heads import HeadInfo, pattern_keys
@@ -66,6 +67,7 @@ class Job:
         task: what to predict where no model says it.
         intents: head -> labels that people added.
         seen_before: until when labels may have taught the active model (ISO time); None: it saw no conversation.
+        base_reached: head -> what the active model's folds reached on the base samples; absent: in all of its training.
         min_rows: held-out rows below which rows of the training count too, judged out of fold.
     """
 
@@ -78,6 +80,7 @@ class Job:
     intents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seen_before: str | None = None
     min_rows: int = 30
+    base_reached: Mapping[str, float] = field(default_factory=dict)
     mode: Mode = "semi-supervised"
     resamples: int = 1000
     seed: int = 0
@@ -148,7 +151,7 @@ def run(job: Job) -> dict[str, Any]:
         "fingerprint": sha256(job.out / ONNX / "manifest.json"),
         "labels": {head: asdict(one) for head, one in labels.items()},
         "comparison": _compared(evidence, former, candidate, samples.facts, job),
-        "base": _on_base(model, active, len(samples.base)),
+        "base": _on_base(model, active, len(samples.base), job),
         "suspects": _suspects(model, {sample.id for sample in samples.train}),
         "reference": _usual(model, served, samples, job),
         "trained": {name: dict(reached) for name, reached in model.manifest().metrics.items()},
@@ -452,18 +455,19 @@ def _alone(head: HeadInfo, one: Evidence, job: Job) -> dict[str, Any]:
     }
 
 
-def _on_base(model: Model, active: Understanding | None, rows: int) -> dict[str, Any]:
-    """What both reached out of fold in their own trainings, of which the base samples are the larger part."""
+def _on_base(model: Model, active: Understanding | None, rows: int, job: Job) -> dict[str, Any]:
+    """What both models' folds reached on the base samples, each in its own training."""
+    assert model.result is not None
     before = {} if active is None or active.manifest is None else active.manifest.metrics
-    reached = model.manifest().metrics
-    return {
-        "rows": rows,
-        "heads": {
-            name: {"first": before[name]["out_of_fold"], "second": one["out_of_fold"], "measure": one["measure"]}
-            for name, one in reached.items()
-            if name in before and "out_of_fold" in before[name]
-        },
-    }
+    heads = {}
+    for name, found in model.result.heads.items():
+        mine = np.flatnonzero(found.natural.rows < rows)
+        first = job.base_reached.get(name, before.get(name, {}).get("out_of_fold"))
+        if len(mine) and first is not None:
+            second = score(found.objective, found.natural.fused[mine], found.targets[found.natural.rows[mine]])
+            measure = "r2" if found.fusion.type == "number" else "accuracy"
+            heads[name] = {"first": first, "second": round(second, 4), "measure": measure}
+    return {"rows": rows, "heads": heads}
 
 
 def _suspects(model: Model, ids: set[str]) -> list[dict[str, Any]]:

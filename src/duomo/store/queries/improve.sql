@@ -18,7 +18,72 @@ GROUP BY c.id, t.id ORDER BY c.created_at, c.id;
 SELECT DISTINCT message_id FROM predictions;
 
 -- name: labels_to_learn_from
--- What holds of each message and head: the newest word of whoever looked; second opinions only measure agreement.
-SELECT DISTINCT ON (message_id, head) message_id, head, value, created_at FROM labels
-WHERE kind = 'head' AND origin <> 'second'
-ORDER BY message_id, head, created_at DESC, id DESC;
+SELECT message_id, head, value, created_at FROM valid_labels WHERE kind = 'head';
+
+-- name: insert_improvement
+-- One at a time: a second one is not made.
+INSERT INTO improvements (began_by, agent_id) VALUES (%(began_by)s, %(agent_id)s)
+ON CONFLICT (workspace_id) WHERE state IN ('queued', 'exporting', 'training', 'comparing') DO NOTHING
+RETURNING *;
+
+-- name: improvement_under_way
+SELECT * FROM improvements WHERE state IN ('queued', 'exporting', 'training', 'comparing');
+
+-- name: improvement
+SELECT i.*, a.name AS agent_name, m.fingerprint, m.name AS model_name
+FROM improvements i LEFT JOIN agents a ON a.id = i.agent_id LEFT JOIN models m ON m.id = i.model_id
+WHERE i.id = %(id)s;
+
+-- name: improvement_for_update
+SELECT * FROM improvements WHERE id = %(id)s FOR UPDATE;
+
+-- name: improvements
+SELECT i.*, a.name AS agent_name, m.fingerprint, m.name AS model_name
+FROM improvements i LEFT JOIN agents a ON a.id = i.agent_id LEFT JOIN models m ON m.id = i.model_id
+ORDER BY i.created_at DESC LIMIT %(limit)s;
+
+-- name: step_improvement
+-- Only forward from where it is; what ended stays as it ended.
+UPDATE improvements SET state = %(state)s, base_id = %(base_id)s, counts = coalesce(%(counts)s, counts)
+WHERE id = %(id)s AND state IN ('queued', 'exporting', 'training', 'comparing');
+
+-- name: finish_improvement
+UPDATE improvements SET state = %(state)s, verdict = %(verdict)s, model_id = %(model_id)s,
+    comparison = %(comparison)s, gates = %(gates)s, finished_at = now()
+WHERE id = %(id)s AND state IN ('queued', 'exporting', 'training', 'comparing');
+
+-- name: promote_improvement
+UPDATE improvements SET state = 'promoted', verdict = %(verdict)s, agent_id = %(agent_id)s, finished_at = now()
+WHERE id = %(id)s;
+
+-- name: last_learned
+-- What the newest finished run had learned from; a failed one has learned nothing.
+SELECT counts ->> 'identity' FROM improvements WHERE state IN ('promoted', 'refused', 'nothing_new')
+ORDER BY created_at DESC LIMIT 1;
+
+-- name: improvement_of_model
+SELECT * FROM improvements WHERE model_id = %(model_id)s ORDER BY created_at DESC LIMIT 1;
+
+-- name: improvement_has_job
+SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'improve' AND status IN ('todo', 'doing')
+    AND args ->> 'improvement_id' = %(id)s::text);
+
+-- name: improvement_due
+-- Whether there is something to learn from, and the newest run is older than that.
+SELECT EXISTS (SELECT FROM labels)
+    AND NOT EXISTS (SELECT FROM improvements WHERE created_at > now() - make_interval(days => %(days)s));
+
+-- name: forget_suspects
+-- What an earlier training suspected and nobody has looked at.
+DELETE FROM suspects WHERE done_at IS NULL;
+
+-- name: insert_suspect
+-- A label that a person has looked at since is not asked about again, unless it was given anew.
+INSERT INTO suspects (message_id, head, given, suggested, confidence)
+SELECT %(message_id)s, %(head)s, %(given)s, %(suggested)s, %(confidence)s
+WHERE EXISTS (SELECT FROM valid_labels WHERE message_id = %(message_id)s AND kind = 'head' AND head = %(head)s
+              AND value = to_jsonb(%(given)s::text) AND origin <> 'recheck')
+ON CONFLICT (message_id, head) DO UPDATE SET
+    given = excluded.given, suggested = excluded.suggested, confidence = excluded.confidence, done_at = NULL,
+    created_at = now()
+WHERE suspects.given <> excluded.given;
