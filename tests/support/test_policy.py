@@ -469,4 +469,7 @@ def test_what_a_policy_says_is_plain_json():
         "clarify_from": None,
     }  # fmt: skip
     assert told["learning"] == asdict(Learning())
-    assert told["teams"]["repair"]["title"] == {"zh": "保修与维修", "en": "Warranty and repair"}
+    assert told["teams"]["repair"] == {
+        "zh": "保修与维修", "en": "Warranty and repair",
+        "intents": ["warranty", "repair_booking", "spare_parts", "safety_hazard"],
+    }  # fmt: skip

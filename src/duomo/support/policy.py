@@ -288,9 +288,7 @@ class Policy:
         """Everything it says, defaults included, in plain JSON types."""
         return {
             "version": self.version,
-            "teams": {
-                name: {"title": dict(team.title), "intents": list(team.intents)} for name, team in self.teams.items()
-            },
+            "teams": {name: {**team.title, "intents": list(team.intents)} for name, team in self.teams.items()},
             "thresholds": {language: asdict(own) for language, own in self.thresholds.items()},
             "table": [row.as_dict() for row in self.table],
             "articles": {intent: list(ids) for intent, ids in self.articles.items()},
