@@ -93,6 +93,19 @@ async def test_an_owner_gives_and_takes_roles_and_the_history_says_who_and_why(
     ]
 
 
+async def test_an_owner_goes_back_to_the_former_model_in_one_step(
+    owner: Person, db: Database, workspace: Workspace
+) -> None:
+    first, second = [await new_model(db, workspace, name) for name in ("one", "two")]
+    for model in (first, second):
+        await owner.post(f"models/{model}/deploy", {"role": "active", "reason": "x"})
+    shown = (await owner.post("models/rollback", {"reason": "it is rude"})).json()
+    assert {role: row["model_id"] for role, row in shown["roles"].items()} == {"active": first}
+    assert [(model["name"], model["taken_back"]) for model in shown["models"]] == [("two", True), ("one", False)]
+    again = await owner.post("models/rollback", {"reason": "and again"})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
+
+
 async def test_a_canary_without_a_share_gets_that_of_the_policy(
     owner: Person, db: Database, workspace: Workspace
 ) -> None:

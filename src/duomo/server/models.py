@@ -103,6 +103,10 @@ class DeployRequest(BaseModel):
     reason: Reason
 
 
+class RollbackRequest(BaseModel):
+    reason: Reason
+
+
 class RetireRequest(BaseModel):
     role: Role
     reason: Reason
@@ -185,6 +189,15 @@ async def deploy_model(site: SiteDep, agent: AgentDep, model_id: UUID, sent: Dep
         await registry.deploy(
             tx, str(model_id), sent.role, share=share, by="agent", agent_id=agent.id, reason=sent.reason
         )
+    return await list_models(site, agent)
+
+
+@router.post("/models/rollback")
+async def roll_back(site: SiteDep, agent: AgentDep, sent: RollbackRequest) -> ModelsView:
+    """The former model is active again, and the one that was does not come back by itself. Owners only."""
+    _must_own(agent)
+    async with site.db.transaction(agent.workspace.id) as tx:
+        await rollout.roll_back(tx, agent_id=agent.id, reason=sent.reason)
     return await list_models(site, agent)
 
 

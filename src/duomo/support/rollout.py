@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from duomo.errors import Conflict
 from duomo.store.postgres import Database, Row, Tx, pg_array
 from duomo.support.alarms import raise_alarm
 from duomo.support.policy import load_policy
@@ -379,6 +380,23 @@ async def watch(db: Database, workspace_id: str) -> list[str]:
     for sentence in said:
         logger.warning("workspace=%s %s", workspace_id, sentence)
     return said
+
+
+async def roll_back(tx: Tx, *, agent_id: str | None, reason: str) -> Row:
+    """A person takes the active model back: the one before it answers again, and this one is not tried by itself again.
+
+    Returns:
+        The former model: model_id, name, fingerprint.
+    Raises:
+        Conflict: none is active, or there is none to go back to.
+    """
+    await tx.one("lock_models")
+    now = (await current(tx)).get("active")
+    former = now and await _before(tx, now)
+    if former is None:
+        raise Conflict("there is no former model to go back to. Deploy another one, or retire this one.")
+    await deploy(tx, former["model_id"], "active", by="rollback", agent_id=agent_id, reason=reason)
+    return former
 
 
 async def _act(tx: Tx, trial: Trial, rollout: Rollout) -> str:
