@@ -16,6 +16,7 @@ import { labels } from "./labels.js";
 /** @typedef {LabelView & {unsent?: boolean}} Said */
 
 const UNSURE = 0.6;
+const GATHERED = 150; // ms in which several changes are one reason to look
 /** Which artifacts a person corrects, and as which kind of label. @type {Partial<Record<string, Kind>>} */
 const LABELLED = { transcript: "transcript", ocr: "ocr", document_text: "ocr" };
 const MEANT = ["intent", "urgency"]; // heads that have a meaning to the policy come first
@@ -52,6 +53,13 @@ class Corrections {
     return known.sort((a, b) => a.created_at.localeCompare(b.created_at)).at(-1) ?? null;
   }
 }
+
+/** A label makes its message new for whoever looks at it. */
+let timer = 0;
+desk.addEventListener("updated", () => {
+  clearTimeout(timer);
+  timer = window.setTimeout(() => desk.thread && void correctionsOf(desk.thread).load(), GATHERED);
+});
 
 /** @type {WeakMap<Thread, Corrections>} */
 const known = new WeakMap();

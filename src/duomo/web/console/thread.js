@@ -115,6 +115,7 @@ export class Thread {
       this.deltas.delete(data.id);
       this.outbox = this.outbox.filter((outgoing) => outgoing.id !== data.id);
       if (data.author === "bot") this.turn = { state: "done", waiting_for: [] };
+      if (kind === "update") this.desk.dispatchEvent(new Event("updated"));
     } else if (kind === "delta") {
       this.deltas.set(data.message_id, (this.deltas.get(data.message_id) ?? "") + data.text);
     } else if (kind === "turn") {
