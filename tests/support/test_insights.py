@@ -402,17 +402,29 @@ async def test_nobody_waited_for_an_agent_who_came_by_herself(customer: Customer
 
 
 async def hand_over(
-    customer: Customer, text: str, intent: str | None, *, reason: str | None = None, at: Sequence[float] | None = None
+    customer: Customer,
+    text: str,
+    intent: str | None,
+    *,
+    reason: str = "low_confidence",
+    knowledge: float = 0.1,
+    at: Sequence[float] | None = None,
 ) -> str:
     """A question that the bot hands over, as a turn stores it. Returns: the question's id."""
     message_id = await customer.says(text)
     heads = {"intent": {"label": intent}} if intent else {}
-    decision = {"outcome": "handoff", "understood": {"message_id": message_id, "heads": heads} if intent else None}
+    decision = {
+        "outcome": "emergency" if reason == "emergency" else "handoff",
+        "policy": {"reason": reason},
+        "facts": {"knowledge": knowledge},
+        "answer_from": 0.6,
+        "understood": {"message_id": message_id, "heads": heads} if intent else None,
+    }
     async with customer.db.transaction(customer.workspace.id) as tx:
         await tx.one("conversation_for_update", id=customer.conversation_id)
         await conversation.store_message(
             tx, customer.conversation_id, author="bot", kind="handoff", text="A person.", language="en",
-            decision=decision | ({"reason": reason} if reason else {}),
+            decision=decision,
         )  # fmt: skip
         if at is not None:
             await tx.connection.execute(
@@ -423,17 +435,24 @@ async def hand_over(
 
 
 async def test_unanswered_topics_are_counted_and_shown_by_their_middle(db: Database, workspace: Workspace) -> None:
-    customers = [await new_customer(db, workspace) for _ in range(9)]
+    customers = [await new_customer(db, workspace) for _ in range(11)]
     angles = {"edge": 0.0, "middle": 0.5, "near": 0.6, "far": 1.4}
     asked = {
         name: await hand_over(c, f"Trade in, {name}?", "trade_in", at=[math.cos(a), math.sin(a)])
         for c, (name, a) in zip(customers, angles.items(), strict=False)
     }
     unknown = await hand_over(customers[4], "Do you sell treadmills?", None)
-    found_by_name = await hand_over(customers[5], "Can you mount the lock?", "other")
+    found_by_name = await hand_over(customers[5], "Can you mount the lock?", "other", reason="policy")
     await hand_over(customers[6], "A person, please!", None, reason="requested")
     await hand_over(customers[7], "It smokes!", "safety_hazard", reason="emergency")
-    await answer(customers[8])
+    await hand_over(customers[8], "Charged twice!", "double_charge", reason="policy", knowledge=0.9)
+    old = await customers[9].says("An old question?")
+    async with db.transaction(workspace.id) as tx:  # as it was stored before there was a policy
+        await conversation.store_message(
+            tx, customers[9].conversation_id, author="bot", kind="handoff", text="", language="en",
+            decision={"outcome": "handoff"},
+        )  # fmt: skip
+    await answer(customers[10])
     async with db.transaction(workspace.id) as tx:
         await tx.connection.execute(
             "INSERT INTO proposals (kind, name, messages) VALUES ('intent', 'mount, lock', %s)", ([found_by_name],)
@@ -448,8 +467,16 @@ async def test_unanswered_topics_are_counted_and_shown_by_their_middle(db: Datab
     ]
     assert topics == [
         Topic("intent", "trade_in", 4, nearest),
+        Topic(
+            "unknown",
+            None,
+            2,
+            [
+                example(old, customers[9], "An old question?"),
+                example(unknown, customers[4], "Do you sell treadmills?"),
+            ],
+        ),
         Topic("proposal", "mount, lock", 1, [example(found_by_name, customers[5], "Can you mount the lock?")]),
-        Topic("unknown", None, 1, [example(unknown, customers[4], "Do you sell treadmills?")]),
     ]
 
 

@@ -62,6 +62,8 @@ SELECT q.id AS message_id, m.conversation_id, p.id AS proposal_id, p.name AS pro
        coalesce(l.label, m.decision -> 'understood' -> 'heads' -> 'intent' ->> 'label') AS intent,
        coalesce(s.text, concat_ws(' ', nullif(q.text, ''), r.text)) AS text
 FROM messages m
+CROSS JOIN LATERAL (SELECT coalesce(m.decision -> 'policy' ->> 'reason', m.decision ->> 'reason',
+                                    m.decision ->> 'outcome', '') AS reason) w
 CROSS JOIN LATERAL (
     SELECT q.id, q.text FROM messages q
     WHERE q.conversation_id = m.conversation_id AND q.author = 'customer' AND q.seq < m.seq
@@ -82,8 +84,9 @@ LEFT JOIN LATERAL (
 WHERE m.kind = 'handoff' AND m.author = 'bot' AND m.workspace_id = current_workspace()
   AND m.created_at >= %(since)s::date::timestamp AT TIME ZONE %(tz)s::text
   AND m.created_at < (%(until)s::date + 1)::timestamp AT TIME ZONE %(tz)s::text
-  AND coalesce(m.decision ->> 'reason', m.decision ->> 'outcome', '') NOT IN ('requested', 'emergency', 'agent', 'system')
-  AND coalesce(m.decision -> 'facts' ->> 'wish', '') NOT IN ('person', 'emergency')
+  AND w.reason NOT IN ('requested', 'emergency', 'agent', 'system')
+  AND (w.reason <> 'policy' OR coalesce((m.decision -> 'facts' ->> 'knowledge')::real, 0)
+       < coalesce((m.decision ->> 'answer_from')::real, 1))  -- a rule handed over what could have been answered
 ORDER BY m.created_at DESC LIMIT %(limit)s;
 
 -- name: insight_vectors
