@@ -1,4 +1,4 @@
-"""Correcting and labelling in the console: by mouse in a conversation, by keyboard alone in the queue, on- and offline."""
+"""Correcting and labelling in the console: by mouse in a conversation, by keyboard in the queue, on- and offline."""
 
 from __future__ import annotations
 
