@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from duomo import errors
 from duomo.errors import DuomoError
-from duomo.server import admin, agent, customer, docs, insights, learning, models, pages, policy, why
+from duomo.server import admin, agent, customer, docs, improvements, insights, learning, models, pages, policy, why
 from duomo.server.edge import Edge
 from duomo.server.incoming import first_problem
 from duomo.server.shapes import Refused
@@ -54,8 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
         responses={"4XX": {"model": Refused}, "5XX": {"model": Refused}},
     )
     api = APIRouter(prefix="/api/v1")
-    agents = (agent.router, learning.router, why.router, insights.router, models.router, policy.router, admin.router)
-    for router in (customer.router, *agents, pages.media_router):
+    own = (agent, learning, why, insights, models, improvements, policy, admin)
+    for router in (customer.router, *(module.router for module in own), pages.media_router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(admin.health)

@@ -181,7 +181,7 @@ async def show_history(site: SiteDep, agent: AgentDep) -> list[PeriodView]:
 @router.post("/models/{model_id}/deploy")
 async def deploy_model(site: SiteDep, agent: AgentDep, model_id: UUID, sent: DeployRequest) -> ModelsView:
     """Give a model a role. Owners only; the reason is kept with it."""
-    _must_own(agent)
+    must_own(agent)
     async with site.db.transaction(agent.workspace.id) as tx:
         share = sent.share
         if sent.role == "canary" and share is None:
@@ -195,7 +195,7 @@ async def deploy_model(site: SiteDep, agent: AgentDep, model_id: UUID, sent: Dep
 @router.post("/models/rollback")
 async def roll_back(site: SiteDep, agent: AgentDep, sent: RollbackRequest) -> ModelsView:
     """The former model is active again, and the one that was does not come back by itself. Owners only."""
-    _must_own(agent)
+    must_own(agent)
     async with site.db.transaction(agent.workspace.id) as tx:
         await rollout.roll_back(tx, agent_id=agent.id, reason=sent.reason)
     return await list_models(site, agent)
@@ -204,7 +204,7 @@ async def roll_back(site: SiteDep, agent: AgentDep, sent: RollbackRequest) -> Mo
 @router.post("/models/retire")
 async def retire_model(site: SiteDep, agent: AgentDep, sent: RetireRequest) -> ModelsView:
     """Take a role from whoever has it. Owners only. Without an active model conversations go on as without a model."""
-    _must_own(agent)
+    must_own(agent)
     async with site.db.transaction(agent.workspace.id) as tx:
         if not await registry.retire(tx, sent.role, by="agent", reason=sent.reason):
             raise NotFound(f"no model is {sent.role}.")
@@ -214,7 +214,7 @@ async def retire_model(site: SiteDep, agent: AgentDep, sent: RetireRequest) -> M
 @router.post("/models", status_code=201, openapi_extra=form(name="text", file="file"))
 async def upload_model(request: Request, site: SiteDep, agent: AgentDep) -> RegisteredView:
     """Register an exported model that comes as a zip archive; it gets no role by that. Owners only."""
-    _must_own(agent)
+    must_own(agent)
     folder = site.incoming / f"model-{uuid.uuid4().hex}"
     async with multipart(
         request, folder=site.incoming, max_files=1, max_bytes=model_archive.MAX_BYTES, max_field=4 * MAX_NAME
@@ -262,7 +262,7 @@ async def _taken_over(site: Site, agent: Agent, query: dict[str, Any]) -> Row:
     return row
 
 
-def _must_own(agent: Agent) -> None:
+def must_own(agent: Agent) -> None:
     """
     Raises:
         Denied: an agent who is not the owner.
