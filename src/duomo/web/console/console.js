@@ -13,6 +13,7 @@ import "./conversation.js";
 import "./details.js";
 import "./knowledge.js";
 import "./insights.js";
+import "./policy.js";
 import "./drafts.js";
 import "./review.js";
 import "./system.js";
@@ -26,6 +27,7 @@ const PAGES = {
   review: { sign: "tag", view: (path) => html`<console-review .path=${path}></console-review>` },
   knowledge: { sign: "book", view: () => html`<console-knowledge></console-knowledge>` },
   insights: { sign: "chart", view: (path) => html`<console-insights .path=${path}></console-insights>` },
+  policy: { sign: "shield", view: (path) => html`<console-policy .path=${path}></console-policy>` },
   system: { sign: "settings", view: () => html`<console-system></console-system>` },
 };
 const AT_HAND = 4; // pages that a phone shows beside its menu
