@@ -112,7 +112,8 @@ HANDED = {"version": 3, "row": 2, "name": "unsure", "do": "hand_over", "team": "
              "Rule 2, “unsure”; below 55 % it would have asked back, below 30 % handed over."],
         ),
         (
-            said("handoff", cited=False, outcome="handoff", policy=HANDED | {"reason": "policy"}, understood=understood(out_of_scope=0.81)),
+            said("handoff", cited=False, outcome="handoff", policy=HANDED | {"reason": "policy"},
+                 understood=understood(out_of_scope=0.81)),
             ["None of the known intents (81 %), mostly from the photo.", "Handed over to returns: the policy says so.",
              "Rule 2, “unsure”."],
         ),
