@@ -182,3 +182,18 @@ def test_the_network_for_tensorflow_is_described_with_rows_to_compare_on(core, e
         assert found.difference is None
     else:
         assert found.difference < 1e-4
+
+
+def test_a_model_that_reads_words_alone_is_exported(tmp_path):
+    plan = small_core(("gated",)).plan
+    fusions = {
+        name: replace(
+            fusion, within={"text": {"ngrams": 1.0}}, late=(1.0, 0.0, 0.0),
+            patterns={bits: {"only/text": 1.0} for bits in range(8)},
+        )
+        for name, fusion in plan.fusions.items()
+    }  # fmt: skip
+    core = Core(replace(plan, fusions=fusions, networks={}))
+    core.vocabularies = small_core(("gated",)).vocabularies
+
+    assert export_onnx(SmallModel(core), tmp_path).parity["fp32"]["my intent.v1"].equal == 1.0

@@ -350,6 +350,8 @@ def _pushed(core: Core, features: Features, random: np.random.Generator) -> Feat
     for row in range(len(features)):
         fused = answers[judged[row % len(judged)]][0]
         total = total + fused[row, int(random.integers(fused.shape[1]))]
+    if not total.requires_grad:  # words alone decide, whatever the dense views say
+        return features
     slopes = torch.autograd.grad(total, [inputs[view.name] for view in views], allow_unused=True)
     deviations = [_training(core, view)[1] for view in views]
     steps = [0.0 if g is None else g.numpy() * d for g, d in zip(slopes, deviations, strict=True)]  # in deviations
