@@ -369,12 +369,13 @@ async def test_the_first_words_and_what_was_sent_are_noted_as_they_come(customer
         "I mean this.", IncomingFile("image", "image/png", "b.png", blobs.put(customer.workspace.id, b"2"), 1)
     )
     await customer.act("hand_off", by="bot", reason="low_confidence")
-    async with customer.db.transaction(customer.workspace.id) as tx:
-        for text, private in (("A note", True), ("Hello", False), ("Again", False)):
+    for text, private in (("A note", True), ("Hello", False), ("Again", False)):
+        async with customer.db.transaction(customer.workspace.id) as tx:
             await conversation.agent_reply(
                 tx, conversation_id=customer.conversation_id, message_id=str(uuid.uuid4()), agent_id=agent, text=text,
                 language="en", files=(), fingerprint=b"", after=0, private=private,
             )  # fmt: skip
+    async with customer.db.transaction(customer.workspace.id) as tx:
         row = await tx.one("conversation", id=customer.conversation_id) or {}
         messages = {(m["kind"], m["text"]): m["created_at"] for m in await tx.all(
             "messages", conversation_id=customer.conversation_id, ids=None, after=0)}  # fmt: skip
@@ -547,7 +548,10 @@ async def test_a_conversation_has_the_first_intent_recognised_unless_a_person_sa
     await predict(customer, messages[1], first, "track_order", out_of_scope=0.1)
     await predict(customer, messages[2], first, "invoice")
     found.append((await facts(customer))["intent"])
+    await label(customer, messages[1], "a slip")
     await label(customer, messages[1], "delivery_time")
+    await label(customer, messages[1], "a second opinion", origin="second")
+    await label(customer, messages[1], "high", head="urgency")
     found.append((await facts(customer))["intent"])
     assert found == [None, None, "track_order", "delivery_time"]
 
