@@ -39,7 +39,7 @@ ENGLISH = 0.25  # weight of the English encoder beside the multilingual one when
 QUOTED = 2  # passages shown at most
 SECOND = 0.97  # share of the first one's score that a second passage needs to be quoted too
 OPTIONS = 3  # of a clarifying question
-LIKELY = 0.1  # an intent less likely expects no article
+SURE = 0.8  # an intent less sure expects no article (bench/intent_retrieval.py)
 ASKS_FOR_PEOPLE: tuple[Intent, ...] = ("person", "unhelped")
 OUTCOMES = {"answer": "answer", "clarify": "clarify", "hand_over": "handoff"}
 """Name of what is done in a decision's record."""
@@ -174,7 +174,7 @@ class Answerer:
             images=question.images,
             k=CANDIDATES,
             per_article=PER_ARTICLE,
-            expected=_expected(question),
+            expected=expected_articles(question),
         )
         passages = await self._retriever.retrieve(workspace_id, query)
         return [p for p in passages if p.title == question.chosen] or passages if question.chosen else passages
@@ -364,16 +364,12 @@ def _searchable(question: Question) -> bool:
     return bool(question.text.strip() or question.seen.strip() or len(question.images))
 
 
-def _expected(question: Question) -> dict[str, float]:
-    """Which articles the intent wants, as far as the policy names them and the model is sure of it."""
+def expected_articles(question: Question) -> dict[str, float]:
+    """Which articles the intent wants, where the policy names them and the model is sure of it."""
     intent = question.understood.heads.get("intent") if question.understood else None
-    if intent is None or question.policy is None or intent["out_of_scope"] >= 0.5:
+    if intent is None or question.policy is None or intent["abstain"] or intent["confidence"] < SURE:
         return {}
-    wanted: dict[str, float] = {}
-    for label, chance in intent["top"]:
-        for article in question.policy.expected_articles(label):
-            wanted[article] = max(wanted.get(article, 0.0), chance)
-    return {article: chance for article, chance in wanted.items() if chance >= LIKELY}
+    return dict.fromkeys(question.policy.expected_articles(intent["label"]), intent["confidence"])
 
 
 def search_text(question: Question) -> str:

@@ -136,7 +136,7 @@ class Reader:
             None when the model cannot be opened.
         """
         loaded = await self.loaded(workspace_id, row["fingerprint"])
-        return None if loaded is None else await asyncio.to_thread(_read, loaded, row, turn)
+        return None if loaded is None else await asyncio.to_thread(read_turn, loaded, row, turn)
 
     async def of_file(self, workspace_id: str, deployed: Sequence[Row], kind: str, data: bytes) -> dict[View, Floats]:
         """The views of a clean file that the deployed models look at.
@@ -181,7 +181,7 @@ def features_of(encoders: Encoders, turn: Turn) -> Features:
     return encoders.features([row])
 
 
-def _read(loaded: Loaded, row: Row, turn: Turn) -> Understood:
+def read_turn(loaded: Loaded, row: Row, turn: Turn) -> Understood:
     encoders = loaded.encoders
     if (text := normalise(turn.text)) and "text" in encoders.modalities:
         encoders.encode("text", text)  # what remembers it answers at once below, and in retrieval

@@ -65,7 +65,7 @@ async def register(
     async with db.transaction(workspace_id) as tx:
         row = await tx.one(
             "insert_model", fingerprint=fingerprint, name=name, origin=origin, manifest=manifest.as_dict(),
-            samples=None if samples is None else os.path.abspath(samples), agent_id=agent_id,
+            samples=None if samples is None else _absolute(samples), agent_id=agent_id,
             reference=None if reference is None else dict(reference),
         )  # fmt: skip
     assert row is not None
@@ -123,6 +123,10 @@ async def retire(tx: Tx, role: Role, *, by: By, reason: str = "") -> bool:
 async def history(tx: Tx, *, limit: int = 200) -> list[Row]:
     """Every deployment, newest first."""
     return await tx.all("deployments", limit=limit)
+
+
+def _absolute(path: Path) -> str:
+    return str(path.resolve())
 
 
 def _try(folder: Path) -> None:
