@@ -224,7 +224,8 @@ async def _export(work: Run, row: Row) -> None:
     work.say("exporting conversations")
     async with work.db.transaction(work.workspace_id) as tx:
         policy = await load_policy(tx)
-        active = (await registry.current(tx)).get("active")
+        now = (await registry.current(tx)).get("active")
+        active = now and await tx.one("model", id=now["id"])
         intents = await tx.all("intents")
         taught = active and await tx.one("improvement_of_model", model_id=active["id"])
         before = await tx.value("last_learned")
