@@ -146,11 +146,11 @@ async def test_what_is_labelled_does_not_come_again(db: Database, workspace: Wor
     assert (found.unlabelled, found.labelled) == (3, 0)
     item = found.items[0]
     assert (item.message_id, item.shown["heads"]["intent"], item.shown["pattern"]) == (made[1][1], UNSURE, "text")
-    for value in ("invoice", None):
+    for value, left in [("invoice", ["outside", "sure"]), (None, ["unsure", "outside", "sure"])]:
         async with db.transaction(workspace.id) as tx:
             await give_label(tx, *made[1], value, agent_id=agent, origin="review")
         found = await queue(db, workspace, agent)
-        assert [item.shown["text"] for item in found.items] == ["outside", "sure"]
+        assert [item.shown["text"] for item in found.items] == left
     assert len((await queue(db, workspace, agent, head="urgency")).items) == 3
     with pytest.raises(InputError, match="no head 'mood'"):
         await queue(db, workspace, agent, head="mood")
@@ -289,7 +289,8 @@ async def test_a_second_opinion_is_compared_with_what_held_when_it_was_given(
     model, other = await give_model(db, workspace), await new_agent(db, workspace, "Tom")
     for first, second, later in [("invoice", "invoice", None), ("invoice", "warranty", "warranty")]:
         customer, message_id = await turn(db, workspace, model, f"{first} {second}")
-        for value, who, origin in [(first, agent, "review"), (second, other, "second"), (later, agent, "recheck")]:
+        said = [(first, agent, "review"), ("return_item", other, "second"), (second, other, "second")]
+        for value, who, origin in [*said, (later, agent, "recheck")]:  # the other one thought again
             if value is not None:
                 async with db.transaction(workspace.id) as tx:
                     await give_label(tx, customer, message_id, value, agent_id=who, origin=origin)
@@ -297,9 +298,12 @@ async def test_a_second_opinion_is_compared_with_what_held_when_it_was_given(
         found, differ = await review.load_agreement(tx, head="intent")
     assert (found.pairs, found.agreed, found.kappa) == (2, 1, 0)
     [row] = differ
-    shown: dict[str, Any] = {name: row[name] for name in ("text", "first", "second", "first_name", "second_name")}
+    shown: dict[str, Any] = {
+        name: row[name] for name in ("text", "first", "second", "first_name", "second_name", "settled")
+    }
     assert shown == {
-        "text": "invoice warranty", "first": "invoice", "second": "warranty", "first_name": "Mei", "second_name": "Tom"
+        "text": "invoice warranty", "first": "invoice", "second": "warranty", "first_name": "Mei", "second_name": "Tom",
+        "settled": "warranty",
     }  # fmt: skip
 
 

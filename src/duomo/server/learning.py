@@ -265,6 +265,7 @@ def _disagreement(row: Row) -> DisagreementView:
         conversation_id=row["conversation_id"],
         text=row["text"],
         labels=[OpinionView(agent=_person(row, which), value=row[which]) for which in ("first", "second")],
+        settled=row["settled"],
     )
 
 

@@ -114,6 +114,7 @@ class DisagreementView(BaseModel):
     conversation_id: UUID
     text: str
     labels: list[OpinionView]
+    settled: Any  # what somebody said afterwards
 
 
 class AgreementView(BaseModel):

@@ -54,10 +54,11 @@ INSERT INTO intents (head, name, title) VALUES (%(head)s, %(name)s, %(title)s)
 ON CONFLICT (workspace_id, head, name) DO NOTHING;
 
 -- name: turns_to_label
--- Newest turns whose head nobody has labelled, with what the model that answered said of it.
+-- Newest turns whose head has no label, with what the model that answered said of it; one taken back comes again.
 SELECT p.message_id, p.model_id, p.heads -> %(head)s AS said FROM predictions p
 WHERE p.role <> 'shadow' AND p.heads ? %(head)s AND NOT EXISTS (
-    SELECT FROM labels l WHERE l.message_id = p.message_id AND l.kind = 'head' AND l.head = %(head)s)
+    SELECT FROM valid_labels l
+    WHERE l.message_id = p.message_id AND l.kind = 'head' AND l.head = %(head)s AND l.value <> 'null')
 ORDER BY p.created_at DESC, p.id DESC LIMIT %(limit)s;
 
 -- name: turns_unread
@@ -70,7 +71,9 @@ SELECT m.id AS message_id, NULL::uuid AS model_id, '{}'::jsonb AS said FROM (
     WHERE b.author = 'bot' AND b.kind IN ('answer', 'clarify', 'handoff')
         AND coalesce(b.decision #>> '{facts,wish}', 'question') = 'question'
         AND coalesce(b.decision ->> 'outcome', 'answer') IN ('answer', 'clarify', 'handoff')) m
-WHERE NOT EXISTS (SELECT FROM labels l WHERE l.message_id = m.id AND l.kind = 'head' AND l.head = %(head)s)
+WHERE NOT EXISTS (
+    SELECT FROM valid_labels l
+    WHERE l.message_id = m.id AND l.kind = 'head' AND l.head = %(head)s AND l.value <> 'null')
 ORDER BY m.created_at DESC, m.id DESC LIMIT %(limit)s;
 
 -- name: embeddings_of
@@ -78,7 +81,8 @@ SELECT message_id, modality, vector FROM embeddings WHERE message_id = ANY(%(ids
 
 -- name: labelled
 -- Newest turns that have a label.
-SELECT message_id FROM valid_labels WHERE kind = 'head' AND head = %(head)s ORDER BY created_at DESC LIMIT %(limit)s;
+SELECT message_id FROM valid_labels WHERE kind = 'head' AND head = %(head)s AND value <> 'null'
+ORDER BY created_at DESC LIMIT %(limit)s;
 
 -- name: labelled_count
 SELECT count(*) FROM valid_labels WHERE kind = 'head' AND head = %(head)s AND value <> 'null';
@@ -117,11 +121,15 @@ LEFT JOIN LATERAL (
 WHERE m.id = ANY(%(ids)s);
 
 -- name: opinion_pairs
--- Second opinions, newest first, with the label that held when each was given.
+-- Second opinions, newest first, with the label that held when each was given, and what was said afterwards.
 SELECT s.message_id, s.conversation_id, f.value AS first, s.value AS second, f.agent_id AS first_id,
        s.agent_id AS second_id, fa.name AS first_name, sa.name AS second_name,
        coalesce((SELECT p.text FROM predictions p WHERE p.message_id = s.message_id ORDER BY p.created_at DESC LIMIT 1),
-                m.text) AS text
+                m.text) AS text,
+       (SELECT n.value FROM labels n
+        WHERE n.message_id = s.message_id AND n.kind = 'head' AND n.head = s.head AND n.origin <> 'second'
+            AND n.created_at > s.created_at
+        ORDER BY n.created_at DESC, n.id DESC LIMIT 1) AS settled
 FROM labels s JOIN messages m ON m.id = s.message_id
 JOIN LATERAL (
     SELECT * FROM labels f
@@ -130,6 +138,10 @@ JOIN LATERAL (
     ORDER BY f.created_at DESC, f.id DESC LIMIT 1) f ON true
 LEFT JOIN agents fa ON fa.id = f.agent_id LEFT JOIN agents sa ON sa.id = s.agent_id
 WHERE s.kind = 'head' AND s.head = %(head)s AND s.origin = 'second' AND f.value <> 'null' AND s.value <> 'null'
+    AND NOT EXISTS (                           -- who thought again has one opinion
+        SELECT FROM labels n
+        WHERE n.message_id = s.message_id AND n.kind = 'head' AND n.head = s.head AND n.origin = 'second'
+            AND n.agent_id IS NOT DISTINCT FROM s.agent_id AND (n.created_at, n.id) > (s.created_at, s.id))
 ORDER BY s.created_at DESC, s.id DESC;
 
 -- name: reply_to_draft
