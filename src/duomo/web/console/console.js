@@ -13,6 +13,7 @@ import "./conversation.js";
 import "./details.js";
 import "./knowledge.js";
 import "./insights.js";
+import { alarms } from "./models.js";
 import "./policy.js";
 import "./drafts.js";
 import "./review.js";
@@ -28,6 +29,7 @@ const PAGES = {
   knowledge: { sign: "book", view: () => html`<console-knowledge></console-knowledge>` },
   insights: { sign: "chart", view: (path) => html`<console-insights .path=${path}></console-insights>` },
   policy: { sign: "shield", view: (path) => html`<console-policy .path=${path}></console-policy>` },
+  models: { sign: "cube", view: (path) => html`<console-models .path=${path}></console-models>` },
   system: { sign: "settings", view: () => html`<console-system></console-system>` },
 };
 const AT_HAND = 4; // pages that a phone shows beside its menu
@@ -164,7 +166,8 @@ class Console extends Pane {
   #railPage(name) {
     const { t } = desk;
     return html`<a class="rail-item" href="#/${name}" aria-current=${this.route.page === name ? "page" : nothing} title=${t(name)}>${icon(PAGES[name].sign, 22)}<span class="rail-label">${t(name)}</span>
-      ${name === "inbox" && desk.waiting.size ? html`<span class="badge" aria-hidden="true">${desk.waiting.size}</span>` : nothing}</a>`;
+      ${name === "inbox" && desk.waiting.size ? html`<span class="badge" aria-hidden="true">${desk.waiting.size}</span>` : nothing}
+      ${name === "models" && alarms.open ? html`<span class="dot" role="img" aria-label=${t("alarms_open", { n: alarms.open })}></span>` : nothing}</a>`;
   }
 
   #railTools() {

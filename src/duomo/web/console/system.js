@@ -49,7 +49,7 @@ class SystemPage extends Pane {
     const { t } = desk;
     /** @param {string} feature */
     const named = (feature) => (t(`feature_${feature}`) === `feature_${feature}` ? feature : t(`feature_${feature}`));
-    return html`<h2>${t("models")}</h2>
+    return html`<h2>${t("capabilities")}</h2>
       <ul class="models">${system.models.map((model) => html`<li class=${model.available ? "up" : "down"}>
         <span class="state">${icon(model.available ? "check" : "alert", 18)}</span>
         <div><strong>${named(model.feature)}</strong>${model.model ? html`<span class="muted">${model.model}</span>` : nothing}${model.reason ? html`<span class="reason">${model.reason}</span>` : nothing}</div>

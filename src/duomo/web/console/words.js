@@ -98,7 +98,7 @@ export const WORDS = {
     preview: "Preview {title}", delete_title: "Delete “{title}”?", delete_text: "The bot will no longer answer from this article. This cannot be undone.",
     delete_article: "Delete {title}", no_articles: "No articles yet", no_articles_hint: "Upload files, and the bot answers from them.",
     // system
-    models: "What the system can do", queues: "Queues", queue: "Queue", waiting: "Waiting", running: "Running",
+    capabilities: "What the system can do", queues: "Queues", queue: "Queue", waiting: "Waiting", running: "Running",
     failed_jobs: "Failed", available: "Available", unavailable: "Not available", version: "Version {v}",
     feature_speech: "Speech recognition", feature_ocr: "Reading pictures",
     feature_embedding: "Search by meaning", feature_embed: "Search by meaning", feature_image: "Search by picture",
@@ -191,7 +191,7 @@ export const WORDS = {
     pictures: "图片", passages: "段落", updated: "更新时间", actions: "操作", preview: "预览 {title}",
     delete_title: "删除“{title}”？", delete_text: "机器人将不再根据这篇文章作答，且无法撤销。", delete_article: "删除 {title}",
     no_articles: "还没有文章", no_articles_hint: "上传文件后，机器人即可据此作答。",
-    models: "系统能力", queues: "队列", queue: "队列", waiting: "等待", running: "运行", failed_jobs: "失败",
+    capabilities: "系统能力", queues: "队列", queue: "队列", waiting: "等待", running: "运行", failed_jobs: "失败",
     available: "可用", unavailable: "不可用", version: "版本 {v}", feature_speech: "语音识别",
     feature_ocr: "图片文字识别", feature_embedding: "语义检索", feature_embed: "语义检索", feature_image: "以图检索",
     feature_picture: "以图检索", feature_pictures: "以图检索", feature_llm: "大语言模型", feature_answers: "依据文章作答",

@@ -61,6 +61,7 @@ const SHAPES = {
   skip: svg`<path d="m6 6 7 6-7 6V6ZM17.5 6v12"/>`,
   chart: svg`<path d="M4.5 4.5v15h15M8.5 16v-4M12.5 16V8M16.5 16v-6" />`,
   truck: svg`<path d="M3 6.5h11v10H3zM14 10h4l3 3.2v3.3h-7"/><circle cx="7.2" cy="17.5" r="1.8"/><circle cx="17" cy="17.5" r="1.8"/>`,
+  cube: svg`<path d="m12 3.5 7.5 4.2v8.6L12 20.5l-7.5-4.2V7.7L12 3.5Z"/><path d="M4.8 7.9 12 12l7.2-4.1M12 12v8.2"/>`,
   shield: svg`<path d="M12 3.5 5 6v5.5c0 4.3 2.9 7.6 7 9 4.1-1.4 7-4.7 7-9V6l-7-2.5Z"/><path d="m9 12 2.2 2.2L15.2 10"/>`,
 };
 
