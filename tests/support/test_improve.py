@@ -155,7 +155,7 @@ async def test_the_policy_says_how_often(db, workspace):
 
     async def due_after(days: int) -> bool:
         async with db.transaction(workspace.id) as tx:
-            await tx.connection.execute("UPDATE improvements SET created_at = now() - make_interval(days => %s)", (days,))
+            await tx.connection.execute("UPDATE improvements SET created_at = now() - %s * interval '1 day'", (days,))
             return await improve.due(tx, await improve.load_policy(tx))
 
     assert [await due_after(days) for days in (6, 8)] == [False, True]

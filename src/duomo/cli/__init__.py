@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from duomo.cli import learning, models, replaying, service
+from duomo.cli import improving, learning, models, replaying, service
 from duomo.errors import Conflict, Denied, DuomoError, InputError, NotFound, Unavailable
 
 DONE, BAD_INPUT, UNAVAILABLE = 0, 2, 3
@@ -65,5 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     service.add_commands(add, common)
     models.add_commands(add, common)
     learning.add_commands(add, common)
+    improving.add_commands(add, common)
     replaying.add_commands(add, common)
     return parser

@@ -22,7 +22,7 @@ router = APIRouter(prefix="/agent/improvements", tags=["agent"])
 _LISTED = 100
 _REPORT = {
     "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
-    "style-src 'unsafe-inline'; img-src data:",
+    "style-src 'unsafe-inline'; img-src data:; media-src data:",
     "Cache-Control": "private, no-cache",
 }
 """The report is a page of its own with a script of its own, which may not act as the agent who reads it."""
