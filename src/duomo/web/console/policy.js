@@ -316,7 +316,7 @@ class PolicyPage extends Pane {
     return modal(html`<form class="dialog-text" @submit=${(/** @type {Event} */ event) => (event.preventDefault(), void this.#save())}>
       ${point ? html`<p class="says">${pointSays(point)}</p>` : nothing}
       <p class="muted">${tried ? t("save_tried", { changed: tried.changed, turns: tried.turns }) : t("save_not_tried")}</p>
-      ${this.#warnings()}
+      ${this.#warnings(3)}
       <label class="field"><span>${t("save_note")}</span><input name="note" maxlength="200" .value=${this.note} @input=${(/** @type {Event} */ event) => (this.note = /** @type {HTMLInputElement} */ (event.target).value)} /></label>
       <div class="form-buttons"><button class="button" type="button" @click=${close}>${t("cancel")}</button><button class="button primary" type="submit" ?disabled=${this.busy}>${t(this.busy ? "saving" : "save_now")}</button></div></form>`,
       { label: t("save_title", { n: (this.held?.version ?? 0) + 1 }), onClose: close });
@@ -329,11 +329,12 @@ class PolicyPage extends Pane {
     return own === null || own === undefined || !points.length ? null : points[Math.round(own * (points.length - 1))];
   }
 
-  #warnings() {
+  /** @param {number} [most] that are told */
+  #warnings(most = 50) {
     const { t } = desk;
     const told = this.check?.warnings ?? [];
     if (!told.length) return nothing;
-    return html`<div class="policy-warnings"><p class="banner warn">${icon("info", 18)}${t("policy_warnings")}</p><ul>${told.map((one) => html`<li><span class="muted">${t("policy_line", { n: one.line })}</span> ${one.message}</li>`)}</ul></div>`;
+    return html`<div class="policy-warnings"><p class="banner warn">${icon("info", 18)}${t("policy_warnings")}</p><ul>${told.slice(0, most).map((one) => html`<li><span class="muted">${t("policy_line", { n: one.line })}</span> ${one.message}</li>`)}${told.length > most ? html`<li class="muted">${t("policy_more", { n: told.length - most })}</li>` : nothing}</ul></div>`;
   }
 
   // -- rules ---------------------------------------------------------------------------------------------------------
@@ -368,7 +369,7 @@ class PolicyPage extends Pane {
   /** A condition as it reads. @param {string} column @param {string} asked */
   #asked(column, asked) {
     const { t } = desk;
-    if (/^[<>=]/.test(asked)) return html`<code>${asked.replaceAll("<=", "≤").replaceAll(">=", "≥")}</code>`;
+    if (/^[<>=]/.test(asked)) return html`<span class="number nowrap">${asked.replaceAll("<=", "≤").replaceAll(">=", "≥")}</span>`;
     if (column === "out_of_scope" || column === "abstain" || column === "chosen") return t(asked === "yes" ? "cond_yes" : "cond_no");
     const not = asked.startsWith("not ");
     const names = (not ? asked.slice(4) : asked).split(", ").map((name) => this.#value(column, name)).join(t("cond_or"));
@@ -379,6 +380,7 @@ class PolicyPage extends Pane {
   #value(column, name) {
     const { t } = desk;
     if (column === "wish" || column === "sent" || column === "language") return t(`${column}_${name}`);
+    if (column === "urgency" && !labels.set("urgency") && t(`priority_${name}`) !== `priority_${name}`) return t(`priority_${name}`);
     return labels.title(column.startsWith("head.") ? column.slice(5) : column, name);
   }
 
@@ -478,8 +480,8 @@ class PolicyPage extends Pane {
       <p class="says">${t("run_sum", found)} ${found.rerouted ? t("run_rerouted", { n: found.rerouted }) : nothing}</p>
       ${week ? html`<p class="says">${t("run_next", { rate: percent(week.rate), n: Math.round(week.conversations), low: percent(week.low), high: percent(week.high) })} ${week.weeks < 2 ? html`<span class="muted">${t("run_one_week")}</span>` : nothing}</p>` : nothing}
       ${found.assumed ? html`<p class="muted note">${t("run_assumed", { n: found.assumed })}</p>` : nothing}
-      <table class="bars"><thead><tr><td></td>${DOS.map((what) => html`<th scope="col" class="num"><span class="key ${what}"></span>${t(`do_${what}`)}</th>`)}<td class="bar-cell"></td></tr></thead>
-        <tbody>${bars.map(([name, shares]) => html`<tr><th scope="row">${name}</th>${DOS.map((what) => html`<td class="num">${percent(shares[what])}</td>`)}<td class="bar-cell" aria-hidden="true"><div class="bar">${DOS.map((what) => html`<i class=${what} style=${styleMap({ width: `${100 * shares[what]}%` })}></i>`)}</div></td></tr>`)}</tbody></table>
+      <table class="bars"><thead><tr><td class="corner"></td>${DOS.map((what) => html`<th scope="col" class="num"><span class="key ${what}"></span>${t(`do_${what}`)}</th>`)}<td class="bar-cell corner"></td></tr></thead>
+        <tbody>${bars.map(([name, shares]) => html`<tr><th scope="row">${name}</th>${DOS.map((what) => html`<td class="num">${percent(shares[what])}</td>`)}<td class="bar-cell" aria-hidden="true"><div class="stack">${DOS.map((what) => html`<i class=${what} style=${styleMap({ width: `${100 * shares[what]}%` })}></i>`)}</div></td></tr>`)}</tbody></table>
       ${found.examples.length ? html`<h2>${t("run_examples")}</h2><table class="changes"><thead><tr><th scope="col">${t("run_said")}</th><th scope="col">${t("run_was")}</th><th scope="col">${t("run_becomes")}</th></tr></thead>
         <tbody>${found.examples.map((one) => html`<tr><td><a href="#/inbox/${one.conversation_id}">${one.text || t("run_no_text")}</a></td><td>${this.#ruled(one.was)}</td><td>${this.#ruled(one.becomes)}</td></tr>`)}</tbody></table>` : html`<p class="muted">${t("run_same")}</p>`}`;
   }

@@ -35,7 +35,7 @@ class RiskCurve extends Pane {
     const known = this.curve.points.filter((point) => point.wrong.rate !== null);
     const top = Math.min(1, Math.max(0.05, Math.ceil(20 * Math.max(0, ...known.map((point) => Math.min(point.wrong.high, 2.5 * (point.wrong.rate ?? 0) + 0.1)))) / 20));
     const chosen = this.#at(this.chosen);
-    const now = [...new Set(Object.values(this.curve.now))].map((threshold) => this.#at(threshold));
+    const now = [...new Set(Object.values(this.curve.now))].map((threshold) => this.#at(threshold)).filter((point) => point !== chosen);
     return html`<figure class="curve" aria-label=${t("curve_title")}>
       <figcaption><h3>${t("curve_title")}</h3><p class="muted"><span class="key line"></span>${t("curve_y")} <span class="key band"></span>${t("curve_band")}</p></figcaption>
       <div class="curve-grid">
