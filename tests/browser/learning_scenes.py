@@ -104,7 +104,7 @@ def _agreement(server: FakeConsoleServer) -> None:
         ],
         "disagreements": [
             {"message_id": next(iter(waiting.messages)), "conversation_id": waiting.id,
-             "text": "保修期内换电池要钱吗？",
+             "text": "保修期内换电池要钱吗？", "settled": None,
              "labels": [{"agent": lin, "value": "warranty"}, {"agent": mei, "value": "repair_booking"}]}
         ],
     }  # fmt: skip

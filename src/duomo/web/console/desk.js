@@ -255,7 +255,8 @@ export class Desk extends EventTarget {
   /** @param {string} text @param {{href?: string | null, tone?: "info" | "danger", action?: ToastAction | null}} [more] */
   toast(text, { href = null, tone = "info", action = null } = {}) {
     const toast = { id: (this.#toast += 1), text, href, tone, action };
-    this.toasts = [...this.toasts.filter((other) => other.text !== text), toast].slice(-3);
+    // one thing at a time can be taken back: the last
+    this.toasts = [...this.toasts.filter((other) => other.text !== text && !(action && other.action)), toast].slice(-3);
     setTimeout(() => this.dismiss(toast.id), tone === "danger" ? 10_000 : 7_000);
     this.changed();
   }

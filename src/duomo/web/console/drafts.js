@@ -179,6 +179,7 @@ class DraftSheet extends Pane {
       <div class="draft-text"><div class="draft-text-head"><label for="draft-text">${t("draft_text")}</label><button class="link" type="button" aria-pressed=${this.preview ? "true" : "false"} @click=${() => this.#look()}>${t(this.preview ? "draft_edit" : "draft_preview")}</button></div>
         ${this.preview ? html`<div class="draft-preview article" tabindex="0" role="group" aria-label=${t("draft_preview")}></div>` : html`<textarea id="draft-text" name="text" .value=${this.edited.text} @input=${change("text")}></textarea>`}</div>
       ${open.pictures?.length ? html`<div class="draft-pictures">${open.pictures.map((picture) => html`<img src=${picture.url} alt=${picture.alt || t("picture")} />`)}</div>` : nothing}
+      ${open.message_id ? nothing : html`<p class="banner info">${icon("info", 18)}<span>${t("draft_asked")}</span></p>`}
       ${open.personal?.length ? html`<p class="banner warn">${icon("shield", 18)}<span>${t("draft_personal", { kinds: open.personal.map((kind) => t(`personal.${kind}`)).join(desk.language === "zh" ? "、" : ", ") })}</span></p>` : nothing}
       ${open.masked?.length ? html`<p class="banner warn">${icon("shield", 18)}<span>${t("draft_masked")}</span></p>` : nothing}
       ${this.doomed ? html`<div class="banner warn" role="alert"><span>${t("draft_delete_text")}</span><span class="gap"></span>

@@ -63,6 +63,7 @@ extend({
     "personal.plate": "a number plate",
     draft_personal: "There is personal data in it still: {kinds}. Whoever asks the bot may read it.",
     proposal_hint: "Uncheck what does not belong; all the others are labelled.",
+    draft_asked: "Customers asked this and found no answer. Write the answer in place of the questions.",
     draft_masked: "Personal data was taken out. Look at the places in [brackets] and rewrite them.",
   },
   zh: {
@@ -119,6 +120,7 @@ extend({
     "personal.plate": "车牌号",
     draft_personal: "其中仍有个人信息：{kinds}。向机器人提问的人都可能看到。",
     proposal_hint: "取消勾选不属于这一意图的内容，其余会一并标注。",
+    draft_asked: "顾客这样问过但没有得到回答。请把问题改写成答案。",
     draft_masked: "已隐去个人信息，请检查方括号处并改写。",
   },
 });

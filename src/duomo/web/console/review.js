@@ -199,8 +199,8 @@ class ReviewQueue extends Pane {
   #options(item) {
     const said = item.heads?.[queue.head];
     const options = labels.ordered(queue.head, said, item.suspect ? [item.suspect.given, item.suspect.suggested] : []);
-    // a second opinion is the labeller's own: nothing suggests which label is expected
-    return item.why === "second" ? options.map((option) => ({ ...option, share: null })) : options;
+    // a second look is the labeller's own: nothing suggests which label is expected
+    return item.why !== "value" ? options.map((option) => ({ ...option, share: null })) : options;
   }
 
   // -- keys ----------------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class ReviewQueue extends Pane {
         <span class="muted">${t("review_given", { given: labels.title(queue.head, given), percent: percent(confidence) })}</span></span></p>`;
     }
     const reasons = [];
-    if ((item.entropy ?? 0) > 0) reasons.push(t("review_unsure", { percent: percent(item.entropy ?? 0) }));
+    if (item.heads?.[queue.head] && (item.entropy ?? 0) > 0) reasons.push(t("review_unsure", { percent: percent(item.entropy ?? 0) }));
     if ((item.disagreement ?? 0) >= APART) reasons.push(t("review_apart", { percent: percent(item.disagreement ?? 0) }));
     if ((item.frequency ?? 0) >= OFTEN) reasons.push(t("review_often"));
     return html`<p class="review-why" title=${t("review_value", { value: (item.value ?? 0).toFixed(2) })}>${icon("spark", 16)}<span>${reasons.length ? reasons.join(desk.language === "zh" ? "；" : " · ") : t("review_new")}</span></p>`;
@@ -367,7 +367,7 @@ class ReviewAgreement extends Pane {
 
   constructor() {
     super();
-    /** @type {{head: string, pairs: number, agreed: number, kappa: number | null, by_label: {label: string, first: number, second: number, both: number, agreement: number}[], disagreements: {message_id: string, conversation_id: string, text: string, labels: {agent: {id: string, name: string} | null, value: string}[]}[]} | null} */
+    /** @type {{head: string, pairs: number, agreed: number, kappa: number | null, by_label: {label: string, first: number, second: number, both: number, agreement: number}[], disagreements: {message_id: string, conversation_id: string, text: string, settled: string | null, labels: {agent: {id: string, name: string} | null, value: string}[]}[]} | null} */
     this.agreement = null;
     this.failed = false;
     /** What was settled here, by message. @type {Map<string, string>} */
@@ -414,7 +414,7 @@ class ReviewAgreement extends Pane {
   #figures(agreement) {
     const { t } = desk;
     const { pairs, agreed, kappa } = agreement;
-    const open = agreement.disagreements.filter((one) => !this.settled.has(one.message_id));
+    const open = agreement.disagreements.filter((one) => one.settled === null && !this.settled.has(one.message_id));
     const grade = kappa === null ? "none" : kappa >= 0.8 ? "strong" : kappa >= 0.6 ? "fair" : "weak";
     return html`<ul class="agreement-figures">
         <li><strong>${percent(agreed / pairs)}</strong><span>${t("agreement_same", { agreed, pairs })}</span></li>
