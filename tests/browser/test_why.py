@@ -221,7 +221,7 @@ def test_the_seconds_that_counted_play_from_there(scene: Scene, open_console: Op
     play = sound.get_by_role("button", name="1.5–2.0 s, play")
     expect(sound.locator("li")).to_have_text(re.compile("86 → 73 % without it"))
     play.click()
-    page.wait_for_function("document.querySelector('.because-sound duomo-audio').position >= 1.5")
+    expect(sound.locator("duomo-audio input")).to_have_attribute("aria-valuetext", re.compile("0:0[1-4]"))
 
 
 def test_what_each_part_says_alone_and_that_they_disagree_is_told(scene: Scene, open_console: Open) -> None:
@@ -276,6 +276,7 @@ def test_the_panel_is_accessible_and_fits(
 ) -> None:
     page = open_console(color_scheme=scheme, locale=language, viewport={"width": size[0], "height": size[1]})
     scene.explained()
+    expect(panel(page).locator("summary")).to_have_count(3)
     for summary in panel(page).locator("summary").all():
         summary.click()
     expect(panel(page).locator(".because-text")).to_be_visible()

@@ -32,7 +32,7 @@ async def test_an_agent_asks_why_and_has_it_explained(
     said = await answered(db, workspace, visitor, outcome="answer", model=model, understood=understood)
     path = f"conversations/{visitor.conversation}/messages/{said}/why"
     found = (await agent.get(path)).json()
-    assert found["summary"]["en"] == ["Understood as “refund status” (90 %), from the text."]
+    assert found["summary"]["en"] == ["Understood as “Refund status” (90 %), from the text."]
     assert (found["asked"], found["explanation"]) == ([asked], {"state": "none", "reason": "", "body": None})
     queued = await agent.post(path)
     assert (queued.status_code, queued.json()["explanation"]["state"]) == (202, "queued")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from duomo.models import encoders as recipes
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database
 from duomo.support import conversation, explaining, why, why_words
-from duomo.types import Citation, Message, Sample
+from duomo.support.policy import Policy
+from duomo.types import Citation, Language, Message, Sample
 from tests.learn.fake_encoders import FakeEncoders, model
 from tests.support.conftest import Customer
 
@@ -57,11 +59,17 @@ def head(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+FACTS: dict[str, Any] = {
+    "wish": "question", "language": "en", "sent": ["text", "picture"], "failures": 0, "knowledge": 0.71,
+    "answer_from": 0.55, "clarify_from": 0.3,
+}  # fmt: skip
+
+
 def decision(message_id: str = "", **more: Any) -> dict[str, Any]:
     return {
         "outcome": "answer", "confidence": 0.71, "answer_from": 0.55, "clarify_from": 0.3, "calibration": "c1",
         "candidates": [{"article_id": "en/refunds", "title": "Refunds", "score": 0.9, "text": "…"}],
-        "facts": {"wish": "question", "sent": ["text", "picture"], "failures": 0},
+        "facts": FACTS,
         "policy": {"version": 3, "row": 4, "name": "refunds", "do": "answer", "team": None, "priority": "normal"},
         "model": {"id": MODEL, "fingerprint": "f1", "name": "first", "role": "active"},
         "understood": {"message_id": message_id, "pattern": "text+image", "heads": {"intent": head()}},
@@ -79,16 +87,20 @@ def said(kind: str = "answer", *, cited: bool = True, **changed: Any) -> Message
     )  # type: ignore[arg-type]
 
 
+def summary(message: Message, language: Language = "en") -> list[str]:
+    return why.summary(message, language, titles=TITLES, steps=why.otherwise(message, Policy.shipped()))
+
+
 def test_an_answer_says_what_was_understood_where_it_comes_from_and_by_which_rule() -> None:
-    assert why.summary(said(), "en", titles=TITLES) == [
+    assert summary(said()) == [
         "Understood as “Refund” (92 %), mostly from the photo.",
         "Answered from “Refunds” (71 %, needed 55 %).",
-        "Rule 4, “refunds”; below 55 % it would have asked back, below 30 % handed over.",
+        "Rule 4, “refunds”; below 55 % it would have asked back, below 30 % it would have handed over.",
     ]
-    assert why.summary(said(), "zh", titles=TITLES) == [
+    assert summary(said(), "zh") == [
         "理解为“退款”（92%），主要依据图片。",
         "依据“Refunds”作答（71%，需 55%）。",
-        "第 4 条规则“refunds”；低于 55% 会追问，低于 30% 转人工。",
+        "第 4 条规则“refunds”；段落得分低于 55% 会追问，低于 30% 会转人工。",
     ]
 
 
@@ -103,22 +115,24 @@ HANDED = {"version": 3, "row": 2, "name": "unsure", "do": "hand_over", "team": "
     ("message", "lines"),
     [
         (
-            said("handoff", cited=False, outcome="handoff", confidence=0.2, policy=HANDED | {"do": "answer"},
+            said("handoff", cited=False, outcome="handoff", confidence=0.2,
+                 policy=HANDED | {"reason": "low_confidence"}, facts=FACTS | {"knowledge": 0.2},
                  understood=understood(abstain=True, confidence=0.4, top=[["money", 0.4], ["repair", 0.3]],
                                        shares={"text": 1.0})),
-            ["Understood as “Refund” (40 %), perhaps “repair” (30 %), from the text.",
+            ["Understood as “Refund” (40 %), perhaps “Repair” (30 %), from the text.",
              "Handed over to returns: nothing matched well enough. The best, “Refunds”, had 20 %, an answer needs "
              "55 %.",
-             "Rule 2, “unsure”; below 55 % it would have asked back, below 30 % handed over."],
+             "Rule 2, “unsure”; from 30 % it would have asked back."],
         ),
         (
             said("handoff", cited=False, outcome="handoff", policy=HANDED | {"reason": "policy"},
-                 understood=understood(out_of_scope=0.81)),
+                 facts=FACTS | {"knowledge": None}, understood=understood(out_of_scope=0.81)),
             ["None of the known intents (81 %), mostly from the photo.", "Handed over to returns: the policy says so.",
              "Rule 2, “unsure”."],
         ),
         (
-            said("handoff", cited=False, outcome="handoff", reason="requested", facts={"wish": "person"}, policy=None),
+            said("handoff", cited=False, outcome="handoff", reason="requested", policy=None,
+                 facts=FACTS | {"wish": "person", "knowledge": None}),
             ["The customer asked for a person.", "Handed over: the customer asked for it."],
         ),
         (
@@ -131,7 +145,7 @@ HANDED = {"version": 3, "row": 2, "name": "unsure", "do": "hand_over", "team": "
         (Message("m", "c", 2, "system", "handoff", "…", None, decision={"outcome": "handoff", "reason": "system"}),  # type: ignore[arg-type]
          ["Handed over: something went wrong on our side."]),
         (
-            said(facts={"wish": "question", "sent": ["picture"], "chosen": True},
+            said(facts=FACTS | {"sent": ["picture"], "chosen": True},
                  understood=understood(shares={"text": 0.5, "image": 0.5})),
             ["Understood as “Refund” (92 %), from the words in the picture and the photo.",
              "Answered from “Refunds”, which the customer chose.", "Rule 4, “refunds”."],
@@ -139,8 +153,29 @@ HANDED = {"version": 3, "row": 2, "name": "unsure", "do": "hand_over", "team": "
     ],
 )  # fmt: skip
 def test_each_kind_of_decision_is_told_in_at_most_three_lines(message: Message, lines: list[str]) -> None:
-    assert why.summary(message, "en", titles=TITLES) == lines
-    assert len(why.summary(message, "zh", titles=TITLES)) == len(lines)
+    assert summary(message) == lines
+    assert len(summary(message, "zh")) == len(lines)
+
+
+def test_the_scores_at_which_the_policy_says_something_else_are_exact() -> None:
+    rules = """
+    table:
+      - {name: person, wish: person, do: hand_over}
+      - {name: emergency, wish: emergency, do: hand_over}
+      - {name: unsure, confidence: "< 0.6", do: clarify}
+      - {name: rest, do: answer, answer_from: 0.7}
+    """
+    policy = Policy.parse(textwrap.dedent(rules))
+    steps = why.otherwise(said(facts=FACTS | {"confidence": 0.9}), policy)
+    assert [(step.low, step.high, step.do, step.row) for step in steps["knowledge"]] == [
+        (0, 0.3, "hand_over", 4), (0.3, 0.7, "clarify", 4), (0.7, 1, "answer", 4),
+    ]  # fmt: skip
+    assert [(step.low, step.high, step.do, step.row) for step in steps["confidence"]] == [
+        (0, 0.6, "clarify", 3), (0.6, 1, "answer", 4),
+    ]  # fmt: skip
+    asked = said("clarify", outcome="clarify", facts=FACTS | {"confidence": 0.4}, policy=HANDED | {"do": "clarify"})
+    (*_, rule) = why.summary(asked, "en", titles={}, steps={"confidence": steps["confidence"]})
+    assert rule == "Rule 2, “unsure”; by the intent's confidence, from 60 % it would have answered."
 
 
 def test_every_sentence_exists_in_both_languages() -> None:
@@ -223,10 +258,10 @@ def odds(p: float) -> float:
 async def test_before_it_is_explained_everything_the_turn_wrote_down_is_there(case: Case) -> None:
     found = await case.why()
     assert found["asked"] == [case.message_id]
-    assert found["summary"]["en"][0] == "Understood as “money” (92 %), mostly from the photo."
+    assert found["summary"]["en"][0] == "Understood as “Money” (92 %), mostly from the photo."
     assert found["understood"]["alternatives"] == [
-        {"label": "money", "title": {"zh": "money", "en": "money"}, "probability": 0.92},
-        {"label": "repair", "title": {"zh": "repair", "en": "repair"}, "probability": 0.08},
+        {"label": "money", "title": {"zh": "money", "en": "Money"}, "probability": 0.92},
+        {"label": "repair", "title": {"zh": "repair", "en": "Repair"}, "probability": 0.08},
     ]
     assert found["sources"]["quoted"] == [
         {"article_id": "en/refunds", "chunk_id": "en/refunds#0", "title": "Refunds", "quote": "Refunds take 3 days.",

@@ -33,6 +33,7 @@ class WhyView(BaseModel):
     understood: dict[str, Any] | None
     heads: dict[str, Any]
     policy: dict[str, Any] | None
+    otherwise: dict[str, list[dict[str, Any]]]
     facts: dict[str, Any]
     sources: dict[str, Any]
     versions: dict[str, Any]

@@ -7,6 +7,8 @@ queued here: behind all others, one at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from duomo.errors import Conflict, NotFound
@@ -14,6 +16,7 @@ from duomo.store.postgres import Tx
 from duomo.support import why_words
 from duomo.support.conversation import load_messages
 from duomo.support.past import answered_by
+from duomo.support.policy import Facts, Policy, policy_of
 from duomo.types import LANGUAGES, Language, Message
 
 HEAD = "intent"
@@ -33,16 +36,29 @@ async def why(tx: Tx, conversation_id: str, message_id: str) -> dict[str, Any]:
         NotFound: no such message, or a person's.
     """
     said, messages = await find(tx, conversation_id, message_id)
-    titles = {row["name"]: row["title"] for row in await tx.all("titles_of_labels", head=HEAD)}
+    settings = await tx.value("workspace_settings") or {}
+    titles = {one["name"]: one.get("title") or {} for one in settings.get("intents") or ()}
+    titles |= {row["name"]: row["title"] for row in await tx.all("titles_of_labels", head=HEAD)}
+    steps = otherwise(said, await _policy_of(tx, said))
     row = await tx.one("explanation", message_id=message_id)
     state = {"state": "none", "reason": unexplained(said)} if row is None else {"state": row["state"], "reason": ""}
     if row is not None and row["state"] == "failed":
         state["reason"] = (row["body"] or {}).get("reason", "failed")
     body = row["body"] if row is not None and row["state"] == "done" else None
-    return account(said, answered_by(said, messages), titles=titles) | {"explanation": {**state, "body": body}}
+    found = account(said, answered_by(said, messages), titles=titles, steps=steps)
+    return found | {"explanation": {**state, "body": body}}
 
 
-def account(said: Message, asked: Sequence[Message], *, titles: Titles) -> dict[str, Any]:
+async def _policy_of(tx: Tx, said: Message) -> Policy | None:
+    """The version that decided; None where none did."""
+    stated = said.decision.get("policy") or {}
+    if not stated.get("version"):
+        return Policy.shipped() if stated else None
+    row = await tx.one("policy_version", version=stated["version"])
+    return None if row is None else policy_of(row)
+
+
+def account(said: Message, asked: Sequence[Message], *, titles: Titles, steps: Steps) -> dict[str, Any]:
     """What the turn wrote down, sorted: the summary, and what it rests on."""
     decision = said.decision
     understood = decision.get("understood") or {}
@@ -53,11 +69,12 @@ def account(said: Message, asked: Sequence[Message], *, titles: Titles) -> dict[
         "conversation_id": said.conversation_id,
         "kind": said.kind,
         "outcome": str(decision.get("outcome") or said.kind),
-        "summary": {language: summary(said, language, titles=titles) for language in LANGUAGES},
+        "summary": {language: summary(said, language, titles=titles, steps=steps) for language in LANGUAGES},
         "asked": [message.id for message in asked],
         "understood": None if head is None else _understood(understood, head, titles),
         "heads": heads,
         "policy": decision.get("policy"),
+        "otherwise": {what: [step.as_dict() for step in found] for what, found in steps.items()},
         "facts": decision.get("facts") or {},
         "sources": {
             "searched": decision.get("searched"),
@@ -110,14 +127,54 @@ def _understood(understood: Mapping[str, Any], head: str, titles: Titles) -> dic
 def title_of(label: Any, titles: Titles) -> dict[str, str]:
     """A label's name for people; one without a title reads as its words."""
     known = titles.get(str(label)) or {}
-    plain = str(label).replace("_", " ")
-    return {language: known.get(language) or plain for language in LANGUAGES}
+    words = str(label).replace("_", " ")
+    return {"zh": known.get("zh") or words, "en": known.get("en") or words[:1].upper() + words[1:]}
 
 
-def summary(said: Message, language: Language, *, titles: Titles) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one score to another the policy says the same."""
+
+    low: float
+    high: float
+    do: str
+    row: int
+    name: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Steps = Mapping[str, Sequence[Step]]
+"""What is looked at (knowledge, confidence) -> what would have been done at which score, from 0 to 1."""
+
+
+def otherwise(said: Message, policy: Policy | None) -> dict[str, list[Step]]:
+    """What the policy says at every other score of the best passage, and of the intent; the rest as it was."""
+    stated = said.decision.get("facts")
+    if policy is None or not stated:
+        return {}
+    facts = Facts.of(stated)
+    names = [name for name in ("knowledge", "confidence") if getattr(facts, name) is not None]
+    return {name: _steps(policy, facts, name) for name in names}
+
+
+def _steps(policy: Policy, facts: Facts, name: str) -> list[Step]:
+    found: list[Step] = []
+    now = policy.decide(facts)
+    for score in sorted({*(n / 100 for n in range(101)), now.answer_from, now.clarify_from}):
+        at_score = replace(facts, knowledge=score) if name == "knowledge" else replace(facts, confidence=score)
+        ruling = policy.decide(at_score)
+        if not found or (found[-1].do, found[-1].row) != (ruling.do, ruling.row):
+            found.append(Step(score, 1.0, ruling.do, ruling.row, ruling.name))
+    return [replace(step, high=after.low) for step, after in pairwise(found)] + found[-1:]
+
+
+def summary(said: Message, language: Language, *, titles: Titles, steps: Steps) -> list[str]:
     """At most three lines: what was understood and from what; what was done and from where; by which rule."""
     decision = said.decision
-    lines = [_line_understood(decision, language, titles), _line_done(said, language), _line_rule(decision, language)]
+    lines = [_line_understood(decision, language, titles), _line_done(said, language)]
+    lines.append(_line_rule(decision, language, steps))
     return [line for line in lines if line]
 
 
@@ -200,23 +257,31 @@ def _reason(decision: Mapping[str, Any]) -> str:
     return "low_confidence" if (decision.get("policy") or {}).get("do", "answer") == "answer" else "policy"
 
 
-def _line_rule(decision: Mapping[str, Any], language: Language) -> str:
-    """The row of the policy, and what would have had to be different."""
+def _line_rule(decision: Mapping[str, Any], language: Language, steps: Steps) -> str:
+    """The row of the policy, and at which other scores something else would have been done."""
     words = why_words.of(language)
-    policy = decision.get("policy") or {}
+    policy, facts = decision.get("policy") or {}, decision.get("facts") or {}
     if not policy:
         return ""
     line = words("rule", row=policy.get("row"), name=policy.get("name") or "")
-    facts, answer, clarify = decision.get("facts") or {}, decision.get("answer_from"), decision.get("clarify_from")
-    if facts.get("chosen") or not answer or decision.get("confidence") is None:
-        return line + words("stop")
-    numbers = {"answer": _percent(answer, language), "clarify": _percent(clarify, language)}
-    asks_back = clarify is not None and clarify < answer and not facts.get("failures")
-    if policy.get("do") == "answer":
-        return line + words("else_ask" if asks_back else "else_hand", **numbers)
-    if policy.get("do") == "clarify":
-        return line + words("else_answer_or_hand", **numbers)
+    for what, found in steps.items():
+        told = _others(policy.get("do"), facts[what], found, language)
+        if told:
+            return line + words(f"else_{what}") + words("comma").join(told) + words("stop")
     return line + words("stop")
+
+
+def _others(do: Any, score: float, steps: Sequence[Step], language: Language) -> list[str]:
+    """The nearest other outcomes, above and then below."""
+    words = why_words.of(language)
+    above = next((step for step in steps if step.low > score and step.do != do), None)
+    told = [words("else_from", score=_percent(above.low, language), done=words(f"else_{above.do}"))] if above else []
+    last = do
+    for step in reversed(steps):
+        if step.high <= score and step.do != last:
+            told.append(words("else_below", score=_percent(step.high, language), done=words(f"else_{step.do}")))
+            last = step.do
+    return told
 
 
 def _best(decision: Mapping[str, Any]) -> str:
@@ -227,7 +292,8 @@ def _best(decision: Mapping[str, Any]) -> str:
 def _percent(share: Any, language: Language) -> str:
     if not isinstance(share, int | float):
         return "–"
-    return f"{share * 100:.0f}%" if language == "zh" else f"{share * 100:.0f} %"
+    number = ">99" if 0.995 <= share < 1 else f"{share * 100:.0f}"
+    return f"{number}%" if language == "zh" else f"{number} %"
 
 
 # In depth ---------------------------------------------------------------------------------------------------------

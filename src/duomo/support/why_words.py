@@ -46,9 +46,14 @@ _ZH = {
     "reason_policy": "：策略如此规定。",
     "best_was": "最接近的“{title}”为 {score}，作答需 {needed}。",
     "rule": "第 {row} 条规则“{name}”",
-    "else_ask": "；低于 {answer} 会追问，低于 {clarify} 转人工。",
-    "else_hand": "；低于 {answer} 会转人工。",
-    "else_answer_or_hand": "；达到 {answer} 会作答，低于 {clarify} 转人工。",
+    "else_knowledge": "；段落得分",
+    "else_confidence": "；意图把握",
+    "else_from": "达到 {score} 会{done}",
+    "else_below": "低于 {score} 会{done}",
+    "else_answer": "作答",
+    "else_clarify": "追问",
+    "else_hand_over": "转人工",
+    "comma": "，",
 }
 _EN = {
     "stop": ".",
@@ -89,9 +94,14 @@ _EN = {
     "reason_policy": ": the policy says so.",
     "best_was": " The best, “{title}”, had {score}, an answer needs {needed}.",
     "rule": "Rule {row}, “{name}”",
-    "else_ask": "; below {answer} it would have asked back, below {clarify} handed over.",
-    "else_hand": "; below {answer} it would have handed over.",
-    "else_answer_or_hand": "; from {answer} it would have answered, below {clarify} handed over.",
+    "else_knowledge": "; ",
+    "else_confidence": "; by the intent's confidence, ",
+    "else_from": "from {score} it would have {done}",
+    "else_below": "below {score} it would have {done}",
+    "else_answer": "answered",
+    "else_clarify": "asked back",
+    "else_hand_over": "handed over",
+    "comma": ", ",
 }
 _WORDS: dict[Language, dict[str, str]] = {"zh": _ZH, "en": _EN}
 

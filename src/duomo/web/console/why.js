@@ -14,7 +14,7 @@ extend({
     because_again: "Try again", because_alternatives: "Alternatives", because_rule: "Rule and versions", because_copy: "Copy as JSON",
     because_copied: "Copied", because_text: "Words", because_image: "Picture", because_audio: "Sound", because_video: "Video", because_context: "Earlier turns",
     because_for: "speaks for it", because_against: "speaks against it", because_without: "{all} → {n} % without it",
-    because_nothing: "No single piece mattered.", because_alone: "alone says {label}, {n} %", because_row: "Rule", because_row_text: "{row}, “{name}” (policy {version})",
+    because_weight: "weight {n}", because_nothing: "No single piece mattered.", because_alone: "alone says {label}, {n} %", because_row: "Rule", because_row_text: "{row}, “{name}” (policy {version})",
     because_model: "Model", because_knowledge: "Knowledge", because_calibration: "Calibration", because_version: "version {n}", because_other: "Other readings",
     because_nearest: "None of the known intents fits; this explains the nearest one, “{label}”.", because_conflict: "The parts disagree ({n} %).",
     because_differs: "Read again, the model now says “{label}”.", because_play: "{time}, play", because_top_left: "top left", because_top_middle: "top",
@@ -29,7 +29,7 @@ extend({
     because_again: "重试", because_alternatives: "其他可能", because_rule: "规则与版本", because_copy: "复制 JSON",
     because_copied: "已复制", because_text: "文字", because_image: "图片", because_audio: "语音", because_video: "视频", because_context: "之前的对话",
     because_for: "支持", because_against: "反对", because_without: "去掉后 {all}% → {n}%",
-    because_nothing: "没有哪一部分单独起决定作用。", because_alone: "单独判断为 {label}，{n}%", because_row: "规则", because_row_text: "第 {row} 条“{name}”（策略版本 {version}）",
+    because_weight: "权重 {n}", because_nothing: "没有哪一部分单独起决定作用。", because_alone: "单独判断为 {label}，{n}%", because_row: "规则", because_row_text: "第 {row} 条“{name}”（策略版本 {version}）",
     because_model: "模型", because_knowledge: "知识库", because_calibration: "校准", because_version: "版本 {n}", because_other: "其他判断",
     because_nearest: "不属于任何已知意图；以下解释最接近的“{label}”。", because_conflict: "各部分意见不一（{n}%）。",
     because_differs: "重新读取时，模型的判断为“{label}”。", because_play: "{time}，播放", because_top_left: "左上", because_top_middle: "上方",
@@ -49,8 +49,8 @@ const NAMED = 3; // pieces that are also said in words
 const POLL_MS = 1000;
 const LONGEST_POLL_MS = 5000;
 
-/** @param {number | null | undefined} share [0, 1] */
-const percent = (share) => Math.round((share ?? 0) * 100);
+/** Whole percents; what is nearly sure is not called certain. @param {number | null | undefined} share [0, 1] */
+const percent = (share) => (share && share < 1 && share >= 0.995 ? ">99" : String(Math.round((share ?? 0) * 100)));
 
 /** @param {Unit[]} units */
 const strongest = (units) => Math.max(1e-9, ...units.map((unit) => Math.abs(unit.score)));
@@ -227,8 +227,8 @@ class WhyPanel extends Pane {
   /** What a piece changed, in words. @param {Unit} unit @param {Body} body */
   #worth(unit, body) {
     const { t } = desk;
-    const sign = unit.score >= 0 ? "−" : "+";
-    if (unit.without === null || body.confidence === null) return `${sign}${Math.abs(unit.score).toFixed(1)}`;
+    // where the confidence hardly moves because other pieces say the same, the log-odds still tell
+    if (unit.without === null || body.confidence === null || percent(body.confidence) === percent(unit.without)) return t("because_weight", { n: unit.score.toFixed(1).replace("-", "−") });
     return t("because_without", { all: percent(body.confidence), n: percent(unit.without) });
   }
 
