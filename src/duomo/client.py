@@ -112,6 +112,56 @@ class Customer:
         return f"/api/v1/conversations/{self.conversation}{rest}"
 
 
+@dataclass
+class Agent:
+    """Somebody signed in to the console: sees what customers do not, such as why the bot answered so."""
+
+    http: httpx2.AsyncClient  # its cookie is the session
+    csrf: str
+    patience_s: float = 60.0
+
+    @classmethod
+    async def sign_in(
+        cls, http: httpx2.AsyncClient, *, workspace: str, email: str, password: str, patience_s: float = 60.0
+    ) -> Agent:
+        """
+        Raises:
+            Unavailable: refused, or no server answers.
+        """
+        sent = {"workspace": workspace, "email": email, "password": password}
+        session = await _insist(lambda: http.post("/api/v1/agent/session", json=sent), patience_s)
+        return cls(http, session.json()["csrf"], patience_s)
+
+    async def get(self, path: str) -> Any:
+        return (await _insist(lambda: self.http.get(f"/api/v1/agent/{path}"), self.patience_s)).json()
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        headers = {"X-CSRF-Token": self.csrf}
+        return await _insist(
+            lambda: self.http.post(f"/api/v1/agent/{path}", json=dict(body), headers=headers), self.patience_s
+        )
+
+    async def message(self, conversation: str, id: str, *, after: int = 0, timeout_s: float = 30.0) -> dict[str, Any]:
+        """A message of a conversation with everything that agents see of it.
+
+        Args:
+            after: a sequence number before it.
+        Raises:
+            TimeoutError: there is no such message.
+        """
+        path = f"/api/v1/agent/conversations/{conversation}/events?after={after}"
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                async with asyncio.timeout(timeout_s), self.http.stream("GET", path, timeout=30) as response:
+                    if response.status_code != 200:
+                        raise Unavailable(f"the server refused: {response.status_code}")
+                    async for event in _frames(response):
+                        if event["kind"] == "message" and event["data"]["id"] == id:
+                            found: dict[str, Any] = event["data"]
+                            return found
+            await asyncio.sleep(0.2)
+
+
 def is_reply(event: Mapping[str, Any]) -> bool:
     """Whether an event is the bot's last word on a turn: an answer, a question back, or a person called."""
     data = event["data"]

@@ -69,7 +69,7 @@ async def play_customer(
     sent: list[str] = []
     wrong = cautious = 0
     for turn in customer["turns"]:
-        state = _State(visitor)
+        state = Awaiting(visitor)
         if "correct" in turn:
             await _correct(visitor, sent[turn["correct"]["turn"]], turn["correct"])
             say(f"  {'customer':>9}: [corrects] {turn['correct']['text']}")
@@ -123,7 +123,7 @@ def differences(
     return found
 
 
-class _State:
+class Awaiting:
     """Waits for what follows a message: the bot's reply, or, where people have the conversation, what was read."""
 
     def __init__(self, visitor: Customer) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from duomo.cli import improving, learning, models, replaying, service
+from duomo.cli import improving, learning, models, policies, replaying, service, testing
 from duomo.errors import Conflict, Denied, DuomoError, InputError, NotFound, Unavailable
 
 DONE, BAD_INPUT, UNAVAILABLE = 0, 2, 3
@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
 
     service.add_commands(add, common)
     models.add_commands(add, common)
+    policies.add_commands(add, common)
     learning.add_commands(add, common)
     improving.add_commands(add, common)
     replaying.add_commands(add, common)
+    testing.add_commands(add, common)
     return parser
