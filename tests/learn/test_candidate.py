@@ -223,4 +223,6 @@ def test_what_cannot_be_learned_from_is_told_in_a_sentence(tmp_path):
     )
 
     assert done.returncode == 2
-    assert done.stderr.startswith("head intent: all labelled samples say 'a'; two labels at least are needed.")
+    assert done.stderr == (
+        "head intent: 1 labels have 3 labelled turns or more (fewer: none); two at least are needed. Label more turns.\n"
+    )

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from duomo.errors import DuomoError
+from duomo.errors import DuomoError, InputError
 from duomo.learn import candidate_page, engine, metrics
 from duomo.learn.checkpoint import write_whole
 from duomo.learn.encoders import encode, encoders_of
@@ -211,6 +211,9 @@ def widened(task: Task, samples: _Samples, active: Understanding | None) -> tupl
 
     A turn with a label that is too rare to be learned is out of scope, where the head asks for that: none of the labels
     that the model will know fits it.
+
+    Raises:
+        InputError: fewer than two labels can be learned.
     """
     found: dict[str, Labels] = {}
     heads = []
@@ -226,6 +229,12 @@ def widened(task: Task, samples: _Samples, active: Understanding | None) -> tupl
         kept = tuple(label for label in before if counts[label])
         new = tuple(sorted(label for label, n in counts.items() if label not in before and n >= LEAST))
         few = {label: n for label, n in sorted(counts.items()) if label not in before and n < LEAST}
+        if len(kept) + len(new) < 2:
+            told = ", ".join(f"{label} {n}" for label, n in few.items()) or "none"
+            raise InputError(
+                f"head {head.name}: {len(kept) + len(new)} labels have {LEAST} labelled turns or more "
+                f"(fewer: {told}); two at least are needed. Label more turns."
+            )
         found[head.name] = Labels(kept, new, tuple(label for label in before if not counts[label]), few)
         heads.append(replace(head, labels=(*kept, *new)))
     known = {head.name: head for head in heads}
