@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,11 @@ def register(app: procrastinate.App, work: Work) -> None:
     async def take_model(workspace_id: str, question_id: str) -> None:
         await model_archive.take_over(work.db, work.home, workspace_id, question_id)
 
+    async def improve(workspace_id: str, improvement_id: str) -> None:
+        await improving.run(work.db, work.blobs, work.home, workspace_id, improvement_id)
+
     _task(app, "answer_question", answer_question, work)
+    _task(app, "improve", improve, work)
     _task(app, "take_model", take_model, work)
     _task(app, "explain", explain, work)
     _task(app, "discover", discover, work)
@@ -254,6 +259,8 @@ async def give_up(work: Work, task: str, arguments: Mapping[str, Any]) -> None:
         await perceive.refuse_part(work.senses, arguments["workspace_id"], arguments["part_id"])
     elif task in ("turn", "turn_deadline"):
         await turn.give_up(work.db, arguments["workspace_id"], arguments["conversation_id"])
+    elif task == "improve":
+        await improving.give_up(work.db, arguments["workspace_id"], arguments["improvement_id"])
     elif task == "explain":
         await explaining.give_up(work.db, arguments["workspace_id"], arguments["message_id"])
 
@@ -309,10 +316,13 @@ async def warm(work: Work) -> None:
 
 
 async def watch(work: Work) -> None:
-    """See how the models do that are being tried, and whether what comes is still what they were trained on."""
+    """See how the models do that are being tried, whether what comes is still what they were trained on, and whether
+    it is time for the next one."""
     for workspace_id in await _workspaces(work):
         await rollout.watch(work.db, workspace_id)
         await drift.look(work.db, workspace_id)
+        if find_spec("torch"):  # without the packages of training nobody expects a new model
+            await improving.keep_schedule(work.db, workspace_id)
 
 
 async def _workspaces(work: Work) -> list[str]:
