@@ -35,14 +35,8 @@ def turns(
     for row in range(n):
         kind = kinds[row % len(kinds)]
         lab = 3 * np.eye(5)[KINDS.index(kind)] + random.normal(size=5)
-        made.append(
-            Sample(
-                f"{name}{row}",
-                features={"lab": tuple(np.round(lab, 4).tolist())},
-                group=f"{name}-{row // 2}",
-                labels={"intent": kind} if labels else {},
-            )  # fmt: skip
-        )
+        vector, labelled = tuple(np.round(lab, 4).tolist()), {"intent": kind} if labels else {}
+        made.append(Sample(f"{name}{row}", features={"lab": vector}, group=f"{name}-{row // 2}", labels=labelled))
     return made
 
 
@@ -223,6 +217,4 @@ def test_what_cannot_be_learned_from_is_told_in_a_sentence(tmp_path):
     )
 
     assert done.returncode == 2
-    assert done.stderr == (
-        "head intent: 1 labels have 3 labelled turns or more (fewer: none); two at least are needed. Label more turns.\n"
-    )
+    assert done.stderr.startswith("head intent: 1 labels have 3 labelled turns or more (fewer: none); two at least")

@@ -6,7 +6,7 @@ import uuid
 from duomo.learn.samples import load_samples
 from duomo.learn.task import Head
 from duomo.support import conversation
-from duomo.support.export_samples import consent, export, held_out, set_consent
+from duomo.support.export_samples import export, held_out, set_consent
 from duomo.support.policy_sections import Learning
 from tests.support.learning import answer, attach, contact_who_is, conversation_of, label, lines, new_turn
 
@@ -111,19 +111,17 @@ async def test_who_said_no_is_left_out_and_under_asked_so_is_who_was_never_asked
 
 
 async def test_a_customer_may_change_their_mind(db, workspace, blobs, tmp_path):
-    customer = await learner(db, workspace)
-    await new_turn(customer, "hello")
-    async with db.transaction(workspace.id) as tx:
-        assert await consent(tx, customer.conversation_id, False)
-        assert not await consent(tx, str(uuid.uuid4()), False)
-    await export(db, blobs, workspace.id, tmp_path, learning=Learning())
-    assert lines(tmp_path, "unlabelled") == []
+    contact = await contact_who_is(db, workspace, apart=False)
+    await new_turn(await conversation_of(db, workspace, contact), "hello")
 
-    async with db.transaction(workspace.id) as tx:
-        contact = (await tx.one("conversation", id=customer.conversation_id))["contact_id"]
-        assert await set_consent(tx, str(contact), None)
-    await export(db, blobs, workspace.id, tmp_path, learning=Learning())
-    assert [line["text"] for line in lines(tmp_path, "unlabelled")] == ["hello"]
+    async def exported_after(value: bool | None) -> list[str]:
+        async with db.transaction(workspace.id) as tx:
+            assert await set_consent(tx, contact, value)
+            assert not await set_consent(tx, str(uuid.uuid4()), value)
+        await export(db, blobs, workspace.id, tmp_path, learning=Learning())
+        return [line["text"] for line in lines(tmp_path, "unlabelled")]
+
+    assert [await exported_after(value) for value in (False, True, None)] == [[], ["hello"], ["hello"]]
 
 
 async def test_what_is_older_than_the_policy_keeps_is_left_out(db, workspace, blobs, tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -195,19 +196,19 @@ class Killed:
     def at(self, statement: str, *, nth: int = 1) -> int:
         return subprocess.run([*self.command, statement, str(nth)], timeout=240).returncode
 
-    async def while_training(self) -> tuple[int, bool]:
+    def while_training(self) -> tuple[int, bool]:
         """Returns: its exit code, and whether the training process has ended with it."""
         process = subprocess.Popen([*self.command, "-", "0"])
         progress = self.folder / "progress.json"
         while process.poll() is None and not (progress.exists() and '"training"' in progress.read_text()):
-            await asyncio.sleep(0.01)
+            time.sleep(0.01)
         children = _children(process.pid)
         process.kill()
         code = process.wait()
         for _ in range(100):
             if not any(_alive(child) for child in children):
                 break
-            await asyncio.sleep(0.05)
+            time.sleep(0.05)
         return code, bool(children) and not any(_alive(child) for child in children)
 
 
@@ -244,7 +245,7 @@ async def test_killed_anywhere_one_model_is_active_no_label_is_lost_and_a_rerun_
     await nothing_changed()
     assert killed.at("step_improvement", nth=3) == -signal.SIGKILL  # everything is written, the step is not told
     await nothing_changed()
-    assert await killed.while_training() == (-signal.SIGKILL, True)
+    assert killed.while_training() == (-signal.SIGKILL, True)
     await nothing_changed()
     # trained, and killed: before it is told, registered, finished, deployed, and just before the end
     for statement in ("step_improvement", "insert_model", "finish_improvement", "end_deployment", "begin_deployment"):

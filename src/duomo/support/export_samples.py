@@ -77,11 +77,6 @@ async def set_consent(tx: Tx, contact_id: str, value: bool | None) -> bool:
     return bool(await tx.run("set_consent", id=contact_id, value=value))
 
 
-async def consent(tx: Tx, conversation_id: str, value: bool | None) -> bool:
-    """As `set_consent`, of the customer whose conversation it is."""
-    return bool(await tx.run("set_consent_of_conversation", conversation_id=conversation_id, value=value))
-
-
 def held_out(contact_id: str) -> bool:
     """Whether a customer's turns only measure models. It follows from the id alone, so it never changes."""
     digest = hashlib.sha256(f"held out {contact_id}".encode()).digest()

@@ -21,7 +21,7 @@ class Thresholds:
 class Gates:
     """What a new model must not do worse than the active one on the held-out samples."""
 
-    min_accuracy_gain: float = -0.005  # of all: the lower end of the interval must lie above
+    min_accuracy_gain: float = -0.005  # of all rows of a head, at least; a sure loss is refused whatever stands here
     worse_slice: float = 0.03  # that a pattern, a language, a team or an intent may lose
     significance: float = 0.05  # of the paired test by which a slice counts as worse
     min_slice: int = 30  # samples; a smaller slice is shown and does not decide

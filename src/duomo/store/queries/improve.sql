@@ -1,11 +1,6 @@
 -- name: set_consent
 UPDATE contacts SET may_train = %(value)s WHERE id = %(id)s;
 
--- name: set_consent_of_conversation
--- A customer speaks for themselves: the conversation is theirs, and what they say holds for all they wrote.
-UPDATE contacts SET may_train = %(value)s
-WHERE id = (SELECT contact_id FROM conversations WHERE id = %(conversation_id)s);
-
 -- name: conversations_to_learn_from
 -- Oldest first, with the customer's word about training and how many of their messages are too old for it.
 SELECT c.id, c.contact_id, c.language, c.team, t.may_train,
