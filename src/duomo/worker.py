@@ -42,6 +42,7 @@ from duomo.store.blobs import Blobs
 from duomo.store.jobs import QUEUES, make_app
 from duomo.store.postgres import Database, Workspace
 from duomo.support import conversation, drift, explaining, model_archive, perceive, proposals, rollout, turn
+from duomo.support import improve as improving
 from duomo.support.answer import Answerer, Remembering
 from duomo.support.ask import Asking, ask, retrieve
 from duomo.support.confidence import Calibration
