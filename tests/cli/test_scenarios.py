@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import xml.etree.ElementTree as ET
 from argparse import Namespace
 from pathlib import Path
@@ -169,6 +171,15 @@ def test_the_demo_has_scenarios_of_both_languages_with_pictures_and_voice() -> N
     assert kinds >= {"speech", "screens", "photos", "documents"}
 
 
+def test_the_page_about_scenarios_names_every_key_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/scenarios.md").read_text(encoding="utf-8")
+    tables = {
+        name: re.findall(r"^\| `(\w+)` \|", page.split(f"\n## {name}\n")[1].split("\n## ")[0], re.MULTILINE)
+        for name in ("A turn", "What is expected")
+    }
+    assert tables == {"A turn": list(scenarios._TURN), "What is expected": list(scenarios._EXPECT)}
+
+
 # Comparing --------------------------------------------------------------------------------------------------------
 
 CAME = Came(
@@ -316,7 +327,7 @@ def test_the_report_in_words_leads_to_the_line(results: list[Result], capsys: py
     [
         (["--runs", "2"], 2, "--runs is 2; at least 3 are needed for pass^3."),
         (["--only", "other"], 2, "no scenario is called other."),
-        (["--email", "a@b"], 2, "--email needs a password: --password, or the variable DUOMO_PASSWORD."),
+        (["--email", "a@b"], 2, "a@b needs a password. Give it with --password, or start from a terminal."),
         ([], 2, "reading why the bot answered needs an agent of demo: give --email and --password"),
         (["--email", "a@b", "--password", "x", "--url", "http://127.0.0.1:9"], 3, "no service answers at http://127.0.0.1:9"),
     ],
@@ -325,7 +336,7 @@ def test_what_is_missing_is_said_before_anything_is_played(
     write: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     arguments: list[str], code: int, message: str,
 ) -> None:  # fmt: skip
-    monkeypatch.delenv("DUOMO_PASSWORD", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     file = write("scenarios: [{name: one, turns: [{text: a}]}]")
     assert main(["test", str(file), "--home", str(tmp_path), *arguments]) == code
     assert message in capsys.readouterr().err

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import getpass
 import itertools
 import json
 import math
 import os
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
@@ -188,9 +190,9 @@ def _sign_in(given: argparse.Namespace) -> tuple[str, str]:
     from duomo.settings import load
 
     if given.email:
-        password = os.environ.get("DUOMO_PASSWORD") if given.password is None else given.password
+        password = given.password or (getpass.getpass("password: ") if sys.stdin.isatty() else "")
         if not password:
-            raise InputError("--email needs a password: --password, or the variable DUOMO_PASSWORD.")
+            raise InputError(f"{given.email} needs a password. Give it with --password, or start from a terminal.")
         return given.email, password
     home = load(os.environ, home=given.home).home
     kept = demo.kept_sign_in(home)
@@ -309,7 +311,7 @@ def add_commands(add: Add, common: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=int)
     command.add_argument("--workspace", default="demo", metavar="NAME", help="default: demo")
     command.add_argument("--email", help="an agent's, to see why the bot answered so (default: the demo's)")
-    command.add_argument("--password", help="the agent's (default: DUOMO_PASSWORD)")
+    command.add_argument("--password", help="the agent's (default: asked for)")
     command.add_argument("-k", type=_count, default=3, metavar="N", help="report that N runs all pass (default: 3)")
     command.add_argument("--runs", type=_count, metavar="N", help="play each scenario N times (default: k)")
     command.add_argument("--only", action="append", metavar="NAME", help="one scenario; may be given again")
