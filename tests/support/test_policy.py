@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from importlib import resources
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -435,6 +437,20 @@ def test_the_demo_policy_knows_every_team_and_the_articles_of_every_intent():
 def test_the_demo_policy_decides_as_its_comments_say(facts: dict[str, object], ruling: tuple[object, ...]):
     told = demo().decide(replace(KNOWN, **facts))
     assert (told.do, told.team, told.priority, told.reason) == ruling
+
+
+def test_the_page_about_policies_shows_policies_and_every_column_and_default():
+    page = (Path(__file__).parents[2] / "docs/howto/policy.md").read_text("utf-8")
+    small, whole = (Policy.parse(block) for block in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    assert [small.warnings, whole.warnings] == [(), ()]
+    plain = Policy.shipped()
+    assert (whole.gates, whole.rollout, whole.drift, whole.learning) == (
+        plain.gates, plain.rollout, plain.drift, plain.learning
+    )  # fmt: skip
+    columns = page.split("## What a row may look at")[1].split("## What a row decides")[0]
+    assert set(re.findall(r"`([\w.]+)`", " ".join(re.findall(r"^\| ([^|]+) \|", columns, re.MULTILINE)))) == {
+        *COLUMNS, "head.NAME",
+    }  # fmt: skip
 
 
 async def test_a_workspace_without_a_policy_has_the_shipped_one_and_versions_follow_each_other(
