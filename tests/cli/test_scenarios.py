@@ -171,8 +171,20 @@ def test_the_demo_has_scenarios_of_both_languages_with_pictures_and_voice() -> N
     assert kinds >= {"speech", "screens", "photos", "documents"}
 
 
+PAGE = Path(__file__).parents[2] / "docs/howto/scenarios.md"
+
+
+def test_the_example_of_the_page_about_scenarios_is_one(write: Any, tmp_path: Path) -> None:
+    [example] = re.findall(r"^```yml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for name in ("screens/payment.png", "voice/person.ogg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    [scenario] = load([write(example)])
+    assert [turn.expect.decision for turn in scenario.turns] == [("answer",), ("hand_over",)]
+
+
 def test_the_page_about_scenarios_names_every_key_and_no_other() -> None:
-    page = (Path(__file__).parents[2] / "docs/howto/scenarios.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     tables = {
         name: re.findall(r"^\| `(\w+)` \|", page.split(f"\n## {name}\n")[1].split("\n## ")[0], re.MULTILINE)
         for name in ("A turn", "What is expected")
