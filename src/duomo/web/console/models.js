@@ -28,6 +28,7 @@ extend(MODELS_WORDS);
 const ROLES = /** @type {Role[]} */ (["active", "canary", "shadow"]);
 const VIEWS = ["now", "runs", "drift", "past"];
 const UNDER_WAY = ["queued", "exporting", "training", "comparing"];
+const COUNTS = ["labelled", "unlabelled", "held_out", "corrections"];
 const LOOK_AGAIN = 10_000; // ms
 const ALARMS_AGAIN = 60_000; // ms
 
@@ -242,7 +243,7 @@ class ModelsPage extends Pane {
   /** @param {Models} models */
   #list({ models }) {
     const { t } = desk;
-    return html`<div class="scroll" tabindex="0" role="group" aria-label=${t("all_models")}><table class="model-list"><thead><tr><th scope="col">${t("past_model")}</th><th scope="col">${t("model_roles")}</th><th scope="col">${t("model_reads")}</th><th scope="col">${t("model_reached")}</th><th scope="col">${t("updated")}</th>${this.owns ? html`<th scope="col"><span class="visually-hidden">${t("actions")}</span></th>` : nothing}</tr></thead>
+    return html`<div class="scroll" tabindex="0" role="group" aria-label=${t("all_models")}><table class="model-list"><thead><tr><th scope="col">${t("past_model")}</th><th scope="col">${t("model_roles")}</th><th scope="col">${t("model_reads")}</th><th scope="col">${t("model_reached")}</th><th scope="col">${t("model_added")}</th>${this.owns ? html`<th scope="col"><span class="visually-hidden">${t("actions")}</span></th>` : nothing}</tr></thead>
       <tbody>${repeat(models, (model) => model.id, (model) => html`<tr><th scope="row"><span class="model-name">${model.name}</span><code>${model.fingerprint.slice(0, 8)}</code> <span class="muted">${t(`model_origin_${model.origin}`)}${model.agent ? `, ${model.agent}` : ""}</span></th>
         <td>${model.roles.map((role) => html`<span class="tag role ${role}">${t(`as_${role}`)}</span> `)}${model.taken_back ? html`<span class="tag warn">${t("model_taken_back")}</span>` : nothing}</td>
         <td>${model.modalities.map((name) => named("subject", name)).join(desk.language === "zh" ? "、" : ", ")}</td>
@@ -265,7 +266,7 @@ class ModelsPage extends Pane {
   #run(run) {
     const { t } = desk;
     const passed = run.gates.filter((gate) => gate.passed).length;
-    const counted = Object.entries(run.counts).filter(([name, value]) => typeof value === "number" && named("count", name) !== name.replaceAll("_", " "));
+    const counted = COUNTS.filter((name) => typeof run.counts[name] === "number");
     const by = run.agent ? t("model_by_name", { name: run.agent }) : t(`training_by_${run.began_by}`);
     const { progress } = run;
     return html`<li class="run" data-state=${run.state}>
@@ -274,7 +275,7 @@ class ModelsPage extends Pane {
         ${run.state === "refused" && run.model_id && this.owns ? html`<button class="button small" type="button" @click=${() => (this.asking = { kind: "decide", run })}>${t("decide")}</button>` : nothing}</header>
       ${progress ? html`<p class="muted">${progress.stage}${progress.detail ? ` · ${progress.detail}` : ""}${progress.total ? ` · ${progress.done ?? 0}/${progress.total}` : ""}</p>` : nothing}
       ${run.verdict ? html`<p class="run-verdict">${run.verdict}</p>` : nothing}
-      ${counted.length ? html`<p class="muted">${t("training_counts")}: ${counted.map(([name, n]) => `${n} ${named("count", name)}`).join(" · ")}</p>` : nothing}
+      ${counted.length ? html`<p class="muted">${t("training_counts")}: ${counted.map((name) => `${run.counts[name]} ${t(`count_${name}`)}`).join(" · ")}</p>` : nothing}
       ${run.gates.length ? html`<details ?open=${run.state === "refused"}><summary>${t("training_gates", { passed, n: run.gates.length })}</summary><div class="scroll" tabindex="0" role="group" aria-label=${t("gate")}><table class="gates"><tbody>
         ${[...run.gates].sort((a, b) => Number(a.passed) - Number(b.passed)).map((gate) => html`<tr class=${gate.passed ? "" : "failed"}><td class="gate-state">${icon(gate.passed ? "check" : "close", 16)}<span class="visually-hidden">${t(gate.passed ? "gate_passed" : "gate_failed")}</span></td><th scope="row">${named("gate", gate.gate)}</th><td>${gate.why}</td></tr>`)}</tbody></table></div></details>` : nothing}</li>`;
   }
@@ -299,7 +300,7 @@ class ModelsPage extends Pane {
       <p class="period">${when(period.began_at)} – ${period.ended_at ? when(period.ended_at) : html`<strong>${t("still")}</strong>`}</p>
       <p><span class="tag role ${period.role}">${t(`as_${period.role}`)}</span> <strong>${period.name}</strong> <code>${period.fingerprint.slice(0, 8)}</code>${period.share ? html` <span class="muted">${t("share_of_talks", { share: percent(period.share) })}</span>` : nothing}</p>
       <p class="muted">${period.agent ? t("model_by_name", { name: period.agent }) : t(`model_by_${period.began_by}`)}${period.reason ? html` · ${reasonText(period.reason)}` : nothing}</p>
-      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${t("past_until")}: ${t(`model_by_${period.ended_by}`)}${period.ended_reason ? html` · ${reasonText(period.ended_reason)}` : nothing}</p>` : nothing}</li>`)}</ol>`;
+      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${t("past_ended")} ${t(`model_by_${period.ended_by}`)}${period.ended_reason ? html` · ${reasonText(period.ended_reason)}` : nothing}</p>` : nothing}</li>`)}</ol>`;
   }
 
   // -- questions -----------------------------------------------------------------------------------------------------
@@ -377,8 +378,8 @@ function alarmText({ kind, subject, data }) {
   }
   if (kind === "rollback") {
     const kept = data.role === "active" && !data.to;
-    const back = data.to ? ` ${t("alarm_back_to", { name: data.to.name })}` : "";
-    return [t(kept ? "alarm_rollback_kept" : "alarm_rollback", { name: data.name ?? subject }), reasonText(data.reason ?? "") + back];
+    const said = [reasonText(data.reason ?? ""), data.to ? t("alarm_back_to", { name: data.to.name }) : ""].filter(Boolean);
+    return [t(kept ? "alarm_rollback_kept" : "alarm_rollback", { name: data.name ?? subject }), said.join(desk.language === "zh" ? "。" : ". ")];
   }
   return kind === "improve" ? [t("alarm_improve"), data.why ?? ""] : [t("alarm_other", { what: subject }), ""];
 }
@@ -406,5 +407,5 @@ function driftChart(subject, windows) {
         ${windows.map((window, i) => svg`<circle class=${window.drifted ? "beyond" : ""} cx=${x(i)} cy=${y(window.figures.distance)} r=${window.drifted ? 4 : 2.5}><title>${formatTime(window.created_at, desk.language)}: ${decimal(window.figures.distance, 3)}</title></circle>`)}`}</svg>
     <p>${t("drift_now", { now: decimal(figures.distance, 3), from: decimal(from, 3) })} <span class="muted">${t("drift_p", { p: decimal(figures.p, 3) })}</span></p>
     ${figures.confidence === undefined || figures.confidence === null ? nothing : html`<p class="muted">${t("drift_confidence", { now: decimal(figures.confidence) })} · ${named("found", "out_of_scope")} ${percent(figures.out_of_scope ?? 0)}</p>`}
-    ${figures.usual === undefined ? nothing : html`<p class="muted">${decimal(figures.now)} ← ${decimal(figures.usual)}</p>`}</figure>`;
+    ${figures.usual === undefined ? nothing : html`<p class="muted">${t("drift_was", { now: decimal(figures.now), usual: decimal(figures.usual) })}</p>`}</figure>`;
 }
