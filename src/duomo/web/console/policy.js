@@ -477,7 +477,7 @@ class PolicyPage extends Pane {
       [t("run_now", { what: t("run_conversations") }), found.conversations_now], [t("run_then", { what: t("run_conversations") }), found.conversations_then],
     ];
     return html`${stale ? html`<p class="banner warn">${icon("info", 18)}${t("run_stale")}</p>` : nothing}
-      <p class="says">${t("run_sum", found)} ${found.rerouted ? t("run_rerouted", { n: found.rerouted }) : nothing}</p>
+      <p class="says">${t("run_sum", { changed: found.changed, turns: found.turns, conversations: found.conversations })} ${found.rerouted ? t("run_rerouted", { n: found.rerouted }) : nothing}</p>
       ${week ? html`<p class="says">${t("run_next", { rate: percent(week.rate), n: Math.round(week.conversations), low: percent(week.low), high: percent(week.high) })} ${week.weeks < 2 ? html`<span class="muted">${t("run_one_week")}</span>` : nothing}</p>` : nothing}
       ${found.assumed ? html`<p class="muted note">${t("run_assumed", { n: found.assumed })}</p>` : nothing}
       <table class="bars"><thead><tr><td class="corner"></td>${DOS.map((what) => html`<th scope="col" class="num"><span class="key ${what}"></span>${t(`do_${what}`)}</th>`)}<td class="bar-cell corner"></td></tr></thead>
