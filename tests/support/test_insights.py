@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import statistics
@@ -13,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psycopg
 import pytest
 
 from duomo.errors import InputError
@@ -590,4 +592,53 @@ async def test_models_and_policies_of_the_period_are_named(db: Database, workspa
         ("policy", None, begins[2], "no. 3"),
         ("model", "canary", NOW - timedelta(days=6), ""),
         ("model", "active", NOW - timedelta(days=5), ""),
+    ]
+
+
+def test_conversations_from_before_there_were_measures_are_measured_too(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate = importlib.import_module("duomo.store.migrate")  # the package has a function of that name
+    name = f"before_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    fresh = psycopg.conninfo.make_conninfo(dsn, dbname=name)
+    files = migrate._files()
+    monkeypatch.setattr(migrate, "_files", lambda: [file for file in files if file[0] < "0005" or file[0] > "1"])
+    migrate.migrate(fresh)
+    with psycopg.connect(fresh, autocommit=True) as connection:
+        connection.execute("""
+            INSERT INTO workspaces (id, name) VALUES (uuidv7(), 'old');
+            INSERT INTO contacts (workspace_id) SELECT id FROM workspaces;
+            INSERT INTO conversations (id, workspace_id, contact_id, status, updated_at)
+            SELECT md5(number)::uuid, workspace_id, c.id, status, '2026-01-09'
+            FROM contacts c, (VALUES ('1', 'resolved'), ('2', 'pending'), ('3', 'pending')) AS v (number, status);
+            INSERT INTO messages (id, workspace_id, conversation_id, seq, author, kind, text, feedback, created_at)
+            SELECT md5(v.conversation || v.seq)::uuid, workspace_id, c.id, seq, author, kind, text, feedback,
+                at::timestamptz
+            FROM conversations c JOIN (VALUES
+                ('1', 1, 'customer', 'text', 'Hi', NULL, '2026-01-01'),
+                ('1', 3, 'bot', 'holding', '', NULL, '2026-01-02'),
+                ('1', 5, 'bot', 'answer', '', NULL, '2026-01-03'), ('1', 7, 'agent', 'note', '', NULL, '2026-01-04'),
+                ('1', 9, 'agent', 'text', '', NULL, '2026-01-05'), ('2', 1, 'customer', 'text', '', NULL, '2026-02-01'),
+                ('2', 3, 'bot', 'answer', '', 'up', '2026-02-02')
+            ) AS v (conversation, seq, author, kind, text, feedback, at) ON c.id = md5(v.conversation)::uuid;
+            INSERT INTO parts (workspace_id, message_id, position, kind, mime, name)
+            SELECT workspace_id, id, 0, 'audio', '', '' FROM messages WHERE author <> 'bot' AND text = '';
+            INSERT INTO events (workspace_id, conversation_id, seq, kind, data, created_at)
+            SELECT workspace_id, c.id, seq, 'status', jsonb_build_object('status', v.status), at::timestamptz
+            FROM conversations c JOIN (VALUES ('1', 6, 'open', '2026-01-04'), ('1', 8, 'pending', '2026-01-05'),
+                ('1', 10, 'open', '2026-01-06'), ('1', 12, 'resolved', '2026-01-07')
+            ) AS v (conversation, seq, status, at) ON c.id = md5(v.conversation)::uuid
+        """)
+        monkeypatch.undo()
+        assert migrate.migrate(fresh) == [file for file, _ in files if "0005" <= file < "1"]
+        columns = ("asked", "bot", "agent", "opened", "resolved", "reopened", "confirmed")
+        found = connection.execute(
+            f"SELECT {', '.join(f'{c}_at::date::text' for c in columns)}, sent FROM conversations ORDER BY asked_at"  # type: ignore[arg-type]
+        ).fetchall()
+    assert found == [
+        ("2026-01-01", "2026-01-03", "2026-01-05", "2026-01-04", "2026-01-07", None, None, ["text"]),
+        ("2026-02-01", "2026-02-02", None, None, None, None, "2026-01-09", ["voice"]),
+        (None, None, None, None, None, None, None, []),
     ]
