@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import textwrap
 import uuid
 from dataclasses import dataclass
@@ -304,6 +305,18 @@ async def test_the_region_of_the_picture_and_the_seconds_of_the_sound_that_decid
     assert {(left < 45, top < 30) for left, top, _, _ in strong} == {(True, True)}
     assert [(u["start"], u["end"]) for u in body["units"]["audio"] if u["score"] > 1] == [(0.5, 0.75)]
     assert body["model"]["name"] == "first"
+
+
+async def test_what_the_model_had_said_is_explained_even_where_it_would_say_something_else_now(
+    case: Case, blobs: Blobs
+) -> None:
+    heads = {"intent": head(label="repair")}
+    await case.sql("UPDATE predictions SET heads = %(heads)s::jsonb", heads=json.dumps(heads))
+    await case.explain(blobs)
+    body = (await case.why())["explanation"]["body"]
+    assert (body["label"], body["said"]) == ("repair", "repair")
+    words = {unit["text"]: unit["score"] for unit in body["units"]["text"]}
+    assert (words["REFUND"], words["broken"]) == (pytest.approx(-3, abs=1e-3), pytest.approx(2, abs=1e-3))
 
 
 async def test_explaining_is_one_job_however_often_it_is_asked_for_and_behind_all_others(case: Case) -> None:
