@@ -85,6 +85,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
+@pytest.fixture(scope="package")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The demo workspace with all of its articles; whoever uses it leaves it as it was."""
+    home = reachable(tmp_path_factory.mktemp("demo"))
+    with whole_service(home, articles=False) as started:
+        loaded = duomo(home, "demo")
+        assert loaded.returncode == 0, loaded.stderr
+        yield started
+
+
 @pytest.fixture
 async def http(running: Running) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:

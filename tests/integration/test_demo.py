@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-
-import pytest
 
 from duomo import demo
-from tests.conftest import reachable
-from tests.integration.conftest import Running, duomo, whole_service
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = reachable(tmp_path_factory.mktemp("demo"))
-    with whole_service(home, articles=False) as running:
-        loaded = duomo(home, "demo")
-        assert loaded.returncode == 0, loaded.stderr
-        yield running
+from tests.integration.conftest import Running, duomo
 
 
 def test_loading_the_demo_again_keeps_its_sign_in(shop: Running) -> None:
