@@ -52,7 +52,7 @@ class Rollout:
 @dataclass(frozen=True, slots=True)
 class Drift:
     window: int = 200  # latest turns of a modality
-    distance: float = 0.05  # share of the squared distance to the usual turns that is change, see support/drift.py
+    distance: float = 0.03  # share of the squared distance to the usual turns that is change, see support/drift.py
     significance: float = 0.01
 
 
