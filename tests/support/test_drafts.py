@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import uuid
 import zipfile
@@ -127,6 +128,13 @@ async def test_a_draft_changed_after_it_was_published_changes_its_article(
     row = await rewrite(db, workspace, id, text="Hold it for three seconds.")
     assert (row["state"], row["article_id"]) == ("draft", f"drafts/{id}")
     assert (await publish(db, blobs, workspace, id))["updated"] == 1
+
+
+async def test_a_draft_published_twice_at_once_is_one_import(db: Database, workspace: Workspace, blobs: Blobs) -> None:
+    id = str(uuid.uuid4())
+    await rewrite(db, workspace, id)
+    made = await asyncio.gather(*(drafts.publish(db, blobs, workspace.id, id=id) for _ in range(4)))
+    assert sorted(import_id is not None for _, import_id in made) == [False, False, False, True]
 
 
 async def test_the_same_draft_is_the_same_file_and_a_title_cannot_break_it(blobs: Blobs, workspace: Workspace) -> None:

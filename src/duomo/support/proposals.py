@@ -32,7 +32,7 @@ from duomo.support.review import load_vectors
 
 DAYS = 60  # turns older than this are not looked at
 TURNS = 6000  # newest ones that are
-MIN_SIZE = 5  # turns of a cluster
+MIN_SIZE = 6  # turns of a cluster
 COHESION = 0.3  # mean cosine of members and centre below which a cluster is a mixture
 SAME = 0.5  # share of a cluster's turns that stand in an earlier proposal from which on it is that one
 EXAMPLES = 8

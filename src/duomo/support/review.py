@@ -30,7 +30,8 @@ from duomo.support.policy import load_policy
 CANDIDATES = 5000  # newest turns that compete
 REMEMBERED = 1000  # newest labelled turns that others are kept away from
 COMPARED = 1000  # turns that stand for all when neighbours are counted
-ALIKE = 0.5  # cosine of centred embeddings from which two turns count as the same question
+ALIKE = 0.65  # cosine of centred embeddings from which two turns count as the same question
+DAMPED = 0.5  # power of the frequency: undamped it asks about what is common long after that is known (bench/review.py)
 RECHECK_EVERY, SECOND_EVERY = 5, 10  # places
 STALE = 0.5  # weight of what a model said that answers no more: its successor may know better
 UNKNOWN_HEAD = 1.0  # entropy where nothing was said
@@ -44,7 +45,7 @@ class Ranked:
     value: float  # entropy * (1 + disagreement) * frequency, [0, 2]
     entropy: float  # as a share of the most there can be, [0, 1]
     disagreement: float  # [0, 1]
-    frequency: float  # share of the turns that are like it, [0, 1]
+    frequency: float  # how many turns are like it, (0, 1]; 1: the most common one
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +182,12 @@ def entropy(said: Mapping[str, Any], labels: int) -> float:
 
 
 def frequency(points: Floats) -> Array:
-    """(n,) how common what a turn says is: 1 + ln(1 + neighbours) as a share of the most common one's, (0, 1]."""
+    """(n,) how common what a turn says is: the root of 1 + ln(1 + neighbours) as a share of the most common one's."""
     step = max(1, -(-len(points) // COMPARED))
     some = points[::step]
     neighbours = (points @ some.T >= ALIKE).sum(axis=1) * step  # itself among them
     weight = 1 + np.log1p(np.maximum(neighbours - 1, 0))
-    return np.asarray(weight / weight.max(initial=1.0), dtype=np.float64)
+    return np.asarray((weight / weight.max(initial=1.0)) ** DAMPED, dtype=np.float64)
 
 
 def _term(chance: float) -> float:
