@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import textwrap
 import uuid
 from dataclasses import dataclass
@@ -310,8 +309,11 @@ async def test_the_region_of_the_picture_and_the_seconds_of_the_sound_that_decid
 async def test_what_the_model_had_said_is_explained_even_where_it_would_say_something_else_now(
     case: Case, blobs: Blobs
 ) -> None:
-    heads = {"intent": head(label="repair")}
-    await case.sql("UPDATE predictions SET heads = %(heads)s::jsonb", heads=json.dumps(heads))
+    await case.sql(
+        "UPDATE messages SET decision = jsonb_set(decision, '{understood,heads,intent,label}', '\"repair\"') "
+        "WHERE id = %(id)s",
+        id=case.said_id,
+    )
     await case.explain(blobs)
     body = (await case.why())["explanation"]["body"]
     assert (body["label"], body["said"]) == ("repair", "repair")

@@ -84,7 +84,7 @@ async def explain_message(
     watching = asyncio.ensure_future(waits.watch(db))
     try:
         sample, parts = _sample(blobs, workspace_id, read["text"], asked, messages)
-        body = await asyncio.to_thread(_explained, loaded, sample, parts, read, waits)
+        body = await asyncio.to_thread(_explained, loaded, sample, parts, said, read, waits)
     except NotFound:
         return await _store(db, workspace_id, message_id, "failed", {"reason": "file_gone"})
     except DuomoError as error:
@@ -119,11 +119,11 @@ def _sample(
 
 
 def _explained(
-    loaded: Loaded, sample: Sample, parts: Mapping[str, Part], read: Row, waits: _Patience
+    loaded: Loaded, sample: Sample, parts: Mapping[str, Part], said: Message, read: Row, waits: _Patience
 ) -> dict[str, Any]:
     heads = loaded.understanding.heads
     head = HEAD if HEAD in heads else next(iter(heads))
-    stored = read["heads"].get(head, {}).get("label")
+    stored = said.decision["understood"]["heads"].get(head, {}).get("label")  # a corrected turn is read again
     served = Served(loaded.understanding, _Waiting(loaded.encoders, waits))
     found = explain(served, sample, head=head, label=stored if stored in heads[head].labels else None)
     return as_body(found, stored, parts) | {
