@@ -179,6 +179,11 @@ async def test_the_conversations_of_a_period_come_once_each_in_order(
     assert [len(page) for page in pages] == [37] * (len(rows) // 37) + ([len(rows) % 37] if len(rows) % 37 else [])
     assert [row["created_at"] for row in found] == sorted(row["created_at"] for row in rows)
     assert Counter(row["outcome"] for row in found) == Counter(map(outcome, rows))
+    for by, name in (("intent", None), ("modality", "voice"), ("team", "orders")):
+        only = month(only=(by, name))
+        narrowed = [row["created_at"] async for page in insights.conversations(db, workspace.id, only) for row in page]
+        wanted = [row for row in rows if (name in row["sent"] if by == "modality" else row[by] == name)]
+        assert narrowed == sorted(row["created_at"] for row in wanted)
 
 
 def test_a_share_has_the_interval_of_wilson() -> None:
@@ -223,7 +228,8 @@ async def test_a_time_zone_that_does_not_exist_is_refused(db: Database) -> None:
 async def facts(customer: Customer) -> Row:
     async with customer.db.transaction(customer.workspace.id) as tx:
         [row] = [r for r in await tx.all("insight_conversations", since=TODAY - timedelta(days=9), until=TODAY,
-                                         tz="Asia/Shanghai", after_at=None, after_id=None, limit=99)
+                                         tz="Asia/Shanghai", only_by=None, only=None, after_at=None, after_id=None,
+                                         limit=99)
                  if str(r["id"]) == customer.conversation_id]  # fmt: skip
     return row
 
@@ -505,7 +511,7 @@ async def predict(
 
 
 async def label(
-    customer: Customer, message_id: str, value: str, *, origin: str = "review", head: str = "intent"
+    customer: Customer, message_id: str, value: str | None, *, origin: str = "review", head: str = "intent"
 ) -> None:
     async with customer.db.transaction(customer.workspace.id) as tx:
         await tx.connection.execute(
@@ -532,8 +538,12 @@ async def test_agreement_compares_what_answered_with_the_newest_label(customer: 
         await label(customer, message, truth)
         await label(customer, message, "a second opinion", origin="second")
         await label(customer, message, "high", head="urgency")
-    unlabelled = await customer.says("Hello?")
-    await predict(customer, unlabelled, answering, "coupon")
+    for taken_back in (False, True):
+        unlabelled = await customer.says("Hello?")
+        await predict(customer, unlabelled, answering, "coupon")
+        if taken_back:
+            await label(customer, unlabelled, "coupon")
+            await label(customer, unlabelled, None)
     async with customer.db.transaction(customer.workspace.id) as tx:
         found = await insights.agreement(tx, month())
         earlier = await insights.agreement(tx, Period.of(date(2020, 1, 1), date(2020, 1, 2), tz="UTC"))
@@ -555,7 +565,9 @@ async def test_a_conversation_has_the_first_intent_recognised_unless_a_person_sa
     await label(customer, messages[1], "a second opinion", origin="second")
     await label(customer, messages[1], "high", head="urgency")
     found.append((await facts(customer))["intent"])
-    assert found == [None, None, "track_order", "delivery_time"]
+    await label(customer, messages[1], None)
+    found.append((await facts(customer))["intent"])
+    assert found == [None, None, "track_order", "delivery_time", "track_order"]
 
 
 async def test_models_and_policies_of_the_period_are_named(db: Database, workspace: Workspace) -> None:

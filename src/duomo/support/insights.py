@@ -66,6 +66,12 @@ class Period:
     def bounds(self) -> dict[str, Any]:
         return {"since": self.since, "until": self.until, "tz": self.tz}
 
+    @property
+    def cut(self) -> dict[str, Any]:
+        """The bounds, and the group it is narrowed to."""
+        only_by, only = self.only or (None, None)
+        return {**self.bounds, "only_by": only_by, "only": only}
+
     def starts(self) -> list[date]:
         """First days of the steps of the period; a week begins on Monday."""
         first = self.since - timedelta(days=self.since.weekday() if self.step == "week" else 0)
@@ -173,8 +179,7 @@ async def by_group(tx: Tx, period: Period, by: By) -> list[tuple[str | None, Fig
 
 
 async def _figures(tx: Tx, period: Period, by: str) -> list[Row]:
-    only_by, only = period.only or (None, None)
-    return await tx.all("insight_figures", **period.bounds, step=period.step, by=by, only_by=only_by, only=only)
+    return await tx.all("insight_figures", **period.cut, step=period.step, by=by)
 
 
 def figures(row: Mapping[str, Any]) -> Figures:
@@ -268,7 +273,7 @@ async def conversations(db: Database, workspace_id: str, period: Period) -> Asyn
     while True:
         async with db.transaction(workspace_id) as tx:
             rows = await tx.all(
-                "insight_conversations", **period.bounds, after_at=after[0], after_id=after[1], limit=_CSV_PAGE
+                "insight_conversations", **period.cut, after_at=after[0], after_id=after[1], limit=_CSV_PAGE
             )
         if rows:
             yield rows

@@ -52,6 +52,13 @@ FROM chosen GROUP BY GROUPING SETS ((), (key)) ORDER BY every DESC, conversation
 SELECT * FROM conversation_facts f
 WHERE f.created_at >= %(since)s::date::timestamp AT TIME ZONE %(tz)s::text
   AND f.created_at < (%(until)s::date + 1)::timestamp AT TIME ZONE %(tz)s::text
+  AND (%(only_by)s::text IS NULL OR CASE %(only_by)s::text
+      WHEN 'modality' THEN %(only)s::text = ANY(f.sent)
+      WHEN 'intent' THEN f.intent IS NOT DISTINCT FROM %(only)s::text
+      WHEN 'channel' THEN f.channel = %(only)s::text
+      WHEN 'language' THEN f.language IS NOT DISTINCT FROM %(only)s::text
+      WHEN 'team' THEN f.team IS NOT DISTINCT FROM %(only)s::text
+  END)
   AND (%(after_at)s::timestamptz IS NULL OR (f.created_at, f.id) > (%(after_at)s, %(after_id)s::uuid))
 ORDER BY f.created_at, f.id LIMIT %(limit)s;
 
@@ -96,8 +103,8 @@ WHERE message_id = ANY(%(message_ids)s::uuid[]) AND modality = 'text';
 -- name: insight_agreement
 -- What the model that answered said of the messages of a period, and what a person said of them, counted.
 SELECT l.label, p.predicted, count(*) AS n
-FROM (SELECT DISTINCT ON (message_id) message_id, value #>> '{}' AS label FROM labels
-      WHERE kind = 'head' AND head = 'intent' AND origin <> 'second' ORDER BY message_id, created_at DESC) l
+FROM (SELECT message_id, value #>> '{}' AS label FROM valid_labels
+      WHERE kind = 'head' AND head = 'intent' AND value <> 'null') l
 CROSS JOIN LATERAL (
     SELECT p.heads -> 'intent' ->> 'label' AS predicted, p.created_at FROM predictions p
     WHERE p.message_id = l.message_id AND p.role <> 'shadow' ORDER BY p.created_at LIMIT 1) p

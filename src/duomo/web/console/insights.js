@@ -231,6 +231,7 @@ function groupTitle(by, name) {
   const { t } = desk;
   if (name === null) return t("not_known");
   if (by === "intent") return labels.title("intent", name);
+  if (by === "team") return desk.teamName(name);
   const key = by === "channel" && name === "web" ? "channel_widget" : `${by}_${name}`;
   return t(key) === key ? name : t(key);
 }
