@@ -64,7 +64,7 @@ def make(shots: Iterable[Shot], folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     make_demo_media.SIDE = SIDE
-    with _page() as page:
+    with browser() as page:
         for shot in sorted(wanted, key=lambda shot: shot.kind in PHOTOS):
             picture = photo(page, shot) if shot.kind in PHOTOS else screen(page, shot)
             fresh = folder / f".{shot.name}.webp"
@@ -73,7 +73,8 @@ def make(shots: Iterable[Shot], folder: Path) -> None:
 
 
 @contextmanager
-def _page() -> Iterator[Page]:
+def browser() -> Iterator[Page]:
+    """A page of the size of a phone."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
