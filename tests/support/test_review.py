@@ -17,7 +17,7 @@ from duomo.support import review
 from duomo.support.policy import Policy, save_policy
 from duomo.support.review import Queue, Ranked, Vectors, agreement, entropy, frequency, mixed, rank
 from tests.support.conftest import new_agent
-from tests.support.reviewed import MANIFEST, OUTSIDE, UNSURE, give_label, give_model, said, turn
+from tests.support.reviewed import OUTSIDE, UNSURE, give_label, give_model, said, turn
 
 LABELS = 4
 
@@ -309,7 +309,21 @@ async def test_a_second_opinion_is_compared_with_what_held_when_it_was_given(
 
 async def test_turns_of_another_workspace_are_not_asked_about(db: Database, workspace: Workspace, agent: str) -> None:
     other = await db.create_workspace(f"test-{uuid.uuid4().hex[:12]}", {})
-    await turn(db, other, await give_model(db, other), head=UNSURE, vector=[1, 0])
+    await second_opinions(db, other, 1.0)
+    await second_opinions(db, workspace, 1.0)
+    model = await give_model(db, other)
+    await turn(db, other, model, head=UNSURE, vector=[1, 0])
     await turn(db, other, None, "hello")
+    for value in ("invoice", "warranty"):
+        customer, message_id = await turn(db, other, model)
+        async with db.transaction(other.id) as tx:
+            await give_label(tx, customer, message_id, value, agent_id=await new_agent(db, other), origin="review")
+    async with db.transaction(other.id) as tx:
+        await tx.connection.execute(
+            "INSERT INTO suspects (message_id, head, given, suggested, confidence) "
+            "VALUES (%s, 'intent', 'warranty', 'invoice', 0.2)",
+            (message_id,),
+        )
+    theirs = await queue(db, other, await new_agent(db, other))
+    assert (theirs.unlabelled, theirs.labelled, theirs.rechecks, theirs.seconds) == (1, 2, 1, 1)
     assert await queue(db, workspace, agent) == Queue([], 0, 0, 0, 0)
-    assert MANIFEST["heads"]["intent"]["labels"]
