@@ -13,7 +13,7 @@ import pytest
 from duomo.store.postgres import Database, Workspace
 from duomo.support import registry
 from duomo.support.policy import Policy, load_policy, save_policy
-from duomo.support.policy_sections import Rollback
+from duomo.support.policy_sections import Rollback, Rollout
 from duomo.support.rollout import Arm, chosen, in_canary, judge_after, judge_canary, taken_back, trials, watch
 from tests.support.conftest import new_agent
 from tests.support.live import Behaviour, Traffic, new_model, roles, use
@@ -47,6 +47,12 @@ async def happened(db: Database, workspace: Workspace) -> list[tuple[str, str, s
 async def open_alarms(db: Database, workspace: Workspace) -> list[tuple[str, str]]:
     async with db.transaction(workspace.id) as tx:
         return [(r["kind"], r["data"]["name"]) for r in await tx.all("alarms", limit=9) if r["cleared_at"] is None]
+
+
+def test_the_page_shows_what_holds_without_a_word_in_the_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/models.md").read_text(encoding="utf-8")
+    (block,) = [part.partition("```")[0] for part in page.split("```yaml\n")[1:]]
+    assert Policy.parse(f"{Policy.shipped().text}\n{block}").rollout == Rollout()
 
 
 # Shares -----------------------------------------------------------------------------------------------------------
