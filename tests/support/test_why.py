@@ -163,15 +163,16 @@ def test_the_scores_at_which_the_policy_says_something_else_are_exact() -> None:
       - {name: person, wish: person, do: hand_over}
       - {name: emergency, wish: emergency, do: hand_over}
       - {name: unsure, confidence: "< 0.6", do: clarify}
+      - {name: sure, knowledge: ">= 0.9", do: answer}
       - {name: rest, do: answer, answer_from: 0.7}
     """
     policy = Policy.parse(textwrap.dedent(rules))
     steps = why.otherwise(said(facts=FACTS | {"confidence": 0.9}), policy)
     assert [(step.low, step.high, step.do, step.row) for step in steps["knowledge"]] == [
-        (0, 0.3, "hand_over", 4), (0.3, 0.7, "clarify", 4), (0.7, 1, "answer", 4),
+        (0, 0.3, "hand_over", 5), (0.3, 0.7, "clarify", 5), (0.7, 0.9, "answer", 5), (0.9, 1, "answer", 4),
     ]  # fmt: skip
     assert [(step.low, step.high, step.do, step.row) for step in steps["confidence"]] == [
-        (0, 0.6, "clarify", 3), (0.6, 1, "answer", 4),
+        (0, 0.6, "clarify", 3), (0.6, 1, "answer", 5),
     ]  # fmt: skip
     asked = said("clarify", outcome="clarify", facts=FACTS | {"confidence": 0.4}, policy=HANDED | {"do": "clarify"})
     (*_, rule) = why.summary(asked, "en", titles={}, steps={"confidence": steps["confidence"]})
