@@ -80,6 +80,38 @@ def test_how_a_conversation_goes_on_after_a_changed_turn_is_taken_from_those_tha
     assert found.next_week.rate == pytest.approx((3 + chance) / 5)
 
 
+def test_turns_that_come_out_otherwise_say_nothing_of_how_others_go_on():
+    both = Policy.parse(
+        "thresholds: {answer_from: 0.3, clarify_from: 0.2}\ntable:\n  - {wish: [person, emergency], do: hand_over}\n"
+        "  - {language: zh, do: clarify}\n  - {do: answer}\n"
+    )
+    unchanged = [talk(f"u{n}", 0.9, 0.1 if n < 3 else 0.9) for n in range(4)]  # five answers, three handed over later
+    [answered] = talk("z", 0.9)
+    assert answered.facts is not None
+    asked_back = [replace(answered, facts=replace(answered.facts, language="zh"))]
+    found = tried(talk("a", 0.35), asked_back, *unchanged, policy=both)
+    assert found.moves[("clarify", "answer")] == found.moves[("answer", "clarify")] == 1
+    assert found.conversations_then.hand_over == pytest.approx((3 + 3.5 / 6 + 1 / 3) / 6)
+
+
+def test_chance_in_a_small_week_is_in_the_interval():
+    """Ten conversations a day, three of them handed over, every day: tomorrow it will not be three exactly."""
+    turns = [
+        replace(turn, at=NOW - timedelta(days=day, hours=1))
+        for day in range(28)
+        for n in range(10)
+        for turn in talk(f"{day}-{n}", 0.1 if n < 3 else 0.9)
+    ]
+    day = compare(turns, Policy.shipped(), since=THEN, until=NOW, week=timedelta(days=1)).next_week
+    week = compare(turns, Policy.shipped(), since=THEN, until=NOW).next_week
+    assert day is not None
+    assert week is not None
+    assert (day.rate, round(day.conversations), round(week.conversations)) == (pytest.approx(0.3), 10, 72)
+    spread = (0.3 * 0.7 / 10) ** 0.5  # binomial, of ten
+    assert 3.5 * spread < day.high - day.low < 6 * spread
+    assert week.high - week.low < 0.65 * (day.high - day.low)
+
+
 def test_a_hand_over_ends_what_is_known_and_what_follows_it_does_not_count():
     found = tried(talk("a", 0.25, 0.9))
     assert found.conversations_now == Shares(1, 1.0, 0.0, 0.0)
