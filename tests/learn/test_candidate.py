@@ -185,6 +185,7 @@ def test_the_report_tells_labels_slices_and_the_comparison(result, tmp_path, bas
     assert json.loads((job.out / "result.json").read_text())["fingerprint"] == result["fingerprint"]
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(base, active, tmp_path, result):
     job = job_of(tmp_path, turns(60, seed=1), turns(60, seed=2, name="h"), base=base, active=active)
     job.write(tmp_path / "job.json")

@@ -190,6 +190,7 @@ async def test_the_identity_follows_what_is_labelled_and_nothing_else(db, worksp
     message = await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
     first = await export(db, blobs, workspace.id, tmp_path / "1", learning=Learning())
     await new_turn(await learner(db, workspace), "another question")
+    await new_turn(await learner(db, workspace, apart=True), "one more")
     same = await export(db, blobs, workspace.id, tmp_path / "2", learning=Learning())
     await label(customer, message, "delivery_time")
     other = await export(db, blobs, workspace.id, tmp_path / "3", learning=Learning())

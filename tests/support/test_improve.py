@@ -58,6 +58,7 @@ async def count(db: Database, workspace: Workspace, table: str) -> int:
         return int((await cursor.fetchone())["n"])
 
 
+@pytest.mark.timeout(900)
 async def test_labels_become_a_model_and_a_worse_one_is_refused_until_an_owner_says_otherwise(
     db, workspace, blobs, tmp_path
 ):
@@ -224,6 +225,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.timeout(900)
 async def test_killed_anywhere_one_model_is_active_no_label_is_lost_and_a_rerun_finishes(
     db, workspace, blobs, home
 ):
@@ -272,6 +274,7 @@ async def conversation_of_message(db: Database, workspace: Workspace, message_id
         return Customer(db, workspace, str((await cursor.fetchone())["conversation_id"]))
 
 
+@pytest.mark.timeout(900)
 async def test_the_training_process_killed_alone_goes_on_and_ends(db, workspace, blobs, tmp_path):
     await labelled(db, workspace, 8)
     run = asyncio.create_task(improved(db, workspace, blobs, tmp_path))
