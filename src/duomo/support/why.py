@@ -309,6 +309,11 @@ async def queue(tx: Tx, workspace_id: str, conversation_id: str, message_id: str
     said, _ = await find(tx, conversation_id, message_id)
     if unexplained(said):
         raise Conflict("no trained model read this message; there is nothing to take apart.")
+    await defer(tx, workspace_id, message_id)
+
+
+async def defer(tx: Tx, workspace_id: str, message_id: str) -> None:
+    """The same for a message that a model is known to have read; for turns that want it done in the background."""
     if await tx.run("queue_explanation", message_id=message_id):
         await tx.defer(
             "explain", queue="media", args={"workspace_id": str(workspace_id), "message_id": str(message_id)},
