@@ -17,7 +17,7 @@ from duomo.store.postgres import Database, Workspace
 from duomo.support import improve, registry
 from duomo.support.policy import Policy, save_policy
 from duomo.support.policy_sections import Rollout
-from tests.support.conftest import new_agent
+from tests.support.conftest import Customer, new_agent
 from tests.support.learning import contact_who_is, conversation_of, label, new_turn
 from tests.support.shop_talk import SAID, questions
 
@@ -148,7 +148,10 @@ async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):
 async def test_the_policy_says_how_often(db, workspace):
     assert await improve.keep_schedule(db, workspace.id) is None  # nobody has labelled anything
     customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
-    await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
+    await new_turn(customer, "Where is it?")
+    await said_before(customer, days=6)
+    assert await improve.keep_schedule(db, workspace.id) is None
+    await said_before(customer, days=8)
 
     row = await improve.keep_schedule(db, workspace.id)
     assert row["began_by"] == "schedule"
@@ -167,6 +170,17 @@ async def test_the_policy_says_how_often(db, workspace):
     async with db.transaction(workspace.id) as tx:
         await save_policy(tx, TABLE + "learning: {schedule: off}\n")
     assert not await due_after(100)
+
+
+async def said_before(customer: Customer, *, days: int) -> None:
+    """A label that is so old."""
+    [message, *_] = await customer.messages()
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        await tx.connection.execute(
+            "INSERT INTO labels (id, conversation_id, message_id, kind, head, value, origin, created_at) VALUES "
+            "(gen_random_uuid(), %s, %s, 'head', 'intent', '\"invoice\"', 'review', now() - %s * interval '1 day')",
+            (customer.conversation_id, message.id, days),
+        )
 
 
 @pytest.mark.parametrize(
@@ -267,8 +281,6 @@ async def test_killed_anywhere_one_model_is_active_no_label_is_lost_and_a_rerun_
 
 
 async def conversation_of_message(db: Database, workspace: Workspace, message_id: str):
-    from tests.support.conftest import Customer
-
     async with db.transaction(workspace.id) as tx:
         cursor = await tx.connection.execute("SELECT conversation_id FROM messages WHERE id = %s", (message_id,))
         return Customer(db, workspace, str((await cursor.fetchone())["conversation_id"]))

@@ -64,9 +64,9 @@ SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'improve' AND st
     AND args ->> 'improvement_id' = %(id)s::text);
 
 -- name: improvement_due
--- Whether there is something to learn from, and the newest run is older than that.
-SELECT EXISTS (SELECT FROM labels)
-    AND NOT EXISTS (SELECT FROM improvements WHERE created_at > now() - make_interval(days => %(days)s));
+-- So long after the newest run; after the first label, where there was none.
+SELECT coalesce((SELECT max(created_at) FROM improvements), (SELECT min(created_at) FROM labels))
+    < now() - make_interval(days => %(days)s);
 
 -- name: forget_suspects
 -- What an earlier training suspected and nobody has looked at.
