@@ -117,8 +117,8 @@ modalities: [text, imgae]
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("", "task.yaml is empty; the shortest task is\nheads:\n  intent: class"),
-        ("# nothing yet\n", "task.yaml is empty; the shortest task is\nheads:\n  intent: class"),
+        ("", "task.yaml:1: the file is empty; the shortest is\nheads:\n  intent: class"),
+        ("# nothing yet\n", "task.yaml:1: the file is empty; the shortest is\nheads:\n  intent: class"),
         ("fusion: late",
          "task.yaml:1: heads is missing: what is to be predicted. The shortest is\nheads:\n  intent: class"),
         ("- intent", "task.yaml:1: the file is a list; allowed: a mapping, at least\nheads:\n  intent: class"),
@@ -151,7 +151,7 @@ modalities: [text, imgae]
          "task.yaml:2: modalities.text.stop_words is 'maybe'; allowed: true, false"),
         ("--- {heads: {i: class}}\n--- {}", "task.yaml:2: not YAML: but found another document"),
         ("heads: {i: class}\x00", "task.yaml:1: a character that YAML does not allow (#x0000)"),
-        ('heads: {i: "\\UFFFFFFFF"}', "task.yaml: not YAML: a character code that does not exist"),
+        ('heads: {i: "\\UFFFFFFFF"}', "task.yaml:1: not YAML: a character code that does not exist"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_answered_with_its_line_and_what_is_allowed(text: str, answer: str):
@@ -160,7 +160,7 @@ def test_a_mistake_is_answered_with_its_line_and_what_is_allowed(text: str, answ
 
 def test_depth_and_size_are_refused_before_they_cost_anything():
     assert "nested 17 deep" in refused("[" * 100_000)
-    assert "a task is a page of YAML" in refused("#" * (1 << 21))
+    assert "more than 1 MiB" in refused("#" * (1 << 21))
 
 
 def test_a_file_is_read_by_its_name(tmp_path: Path):

@@ -94,7 +94,7 @@ def _refuse_bombs(text: str, source: str) -> None:
             raise Mistaken(source, [Mistake(line, f"*{event.anchor} is an alias; write the value out")])
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_DEPTH:
-            raise Mistaken(source, [Mistake(line, f"nested more than {MOST_DEPTH} deep")])
+            raise Mistaken(source, [Mistake(line, f"nested {depth} deep; allowed are {MOST_DEPTH}")])
 
 
 def line_of(node: yaml.Node) -> int:
@@ -167,8 +167,11 @@ MISSING = Missing()
 @dataclass(frozen=True, slots=True)
 class Choice:
     of: tuple[str, ...]
+    optional: bool = False
 
     def read(self, node: yaml.Node, where: str, mistakes: Mistakes) -> Any:
+        if self.optional and null(node):
+            return None
         value = plain(node)
         if value in self.of:
             return value
@@ -185,16 +188,22 @@ class Number:
     low: float
     high: float
     whole: bool = False
+    above: bool = False  # low itself is not allowed
+    below: bool = False  # high itself is not allowed
 
     def read(self, node: yaml.Node, where: str, mistakes: Mistakes) -> Any:
         # YAML 1.1 takes 1e-3 for text: numbers are told from their own form
-        text = plain(node) or ""
-        if len(text) <= 40 and re.fullmatch(NUMBER, text):
+        text = plain(node) if getattr(node, "style", None) is None else None
+        if text and len(text) <= 40 and re.fullmatch(NUMBER, text):
             number = float(text)
-            if self.low <= number <= self.high and (number.is_integer() or not self.whole):
+            inside = (number > self.low or (not self.above and number == self.low)) and (
+                number < self.high or (not self.below and number == self.high)
+            )
+            if inside and (number.is_integer() or not self.whole):
                 return int(number) if self.whole else number
         kind = "a whole number" if self.whole else "a number"
-        mistakes.add(node, f"{where} is {came(node)}; allowed: {kind} from {self.low:.12g} to {self.high:.12g}")
+        low, high = f"{'above' if self.above else 'from'} {self.low:.12g}", "to below" if self.below else "to"
+        mistakes.add(node, f"{where} is {came(node)}; allowed: {kind} {low} {high} {self.high:.12g}")
         return MISSING
 
 
