@@ -8,7 +8,7 @@ import { desk, Pane } from "./desk.js";
 /** @typedef {{turns: number, by_agents: number, by_customers: number, now: Record<string, number>, points: Point[], suggestion: {risk: number, confidence: number, threshold: number | null, needed: number}}} Curve */
 
 /** @param {number} share */
-export const percent = (share) => `${share > 0 && share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)}${desk.language === "zh" ? "%" : " %"}`;
+export const percent = (share) => `${share > 0 && share < 0.0995 ? (100 * share).toFixed(1).replace(/\.0$/, "") : Math.round(100 * share)}${desk.language === "zh" ? "%" : " %"}`;
 
 /** What a threshold means, in a sentence. @param {Point} point */
 export function pointSays(point) {
