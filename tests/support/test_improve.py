@@ -119,6 +119,19 @@ async def test_nothing_labelled_is_nothing_new(db, workspace, blobs, tmp_path):
     assert (row["state"], row["verdict"]) == ("nothing_new", "nobody has labelled a turn that may teach.")
 
 
+async def test_reports_of_runs_older_than_the_turns_they_show_go(db, workspace, blobs, tmp_path):
+    for name, age in (("old", 366), ("recent", 364)):
+        folder = improve.folder_of(tmp_path, workspace.id, name)
+        folder.mkdir(parents=True)
+        (folder / "report.html").write_text("turns that were wrong")
+        os.utime(folder, (time.time() - age * 86400,) * 2)
+
+    row = await improved(db, workspace, blobs, tmp_path)
+
+    left = {path.name for path in improve.folder_of(tmp_path, workspace.id, "old").parent.iterdir()}
+    assert left == {"recent", str(row["id"])}
+
+
 async def test_what_cannot_be_learned_from_fails_and_says_why(db, workspace, blobs, tmp_path):
     customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
     await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
@@ -129,6 +142,17 @@ async def test_what_cannot_be_learned_from_fails_and_says_why(db, workspace, blo
     assert row["verdict"].startswith("head intent: ")
     assert await roles(db, workspace) == {}
     assert await count(db, workspace, "alarms") == 1
+
+
+async def test_where_training_is_not_installed_a_run_says_what_to_install(db, workspace, blobs, tmp_path, monkeypatch):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
+    monkeypatch.setattr(improve, "find_spec", lambda name: None)
+
+    row = await improved(db, workspace, blobs, tmp_path)
+
+    assert row["state"] == "failed"
+    assert row["verdict"].endswith("pip install 'duomo[train]'")
 
 
 async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):

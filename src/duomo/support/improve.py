@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -273,6 +274,8 @@ async def _train(work: Run, row: Row) -> None:
         async with work.db.transaction(work.workspace_id) as tx:
             await tx.run("step_improvement", id=work.id, state="exporting", base_id=row["base_id"], counts=None)
         return
+    if find_spec("torch") is None:
+        raise Unavailable("training needs the extra [train]. Install it for the workers: pip install 'duomo[train]'")
     for _ in range(KILLS):
         code, said = await _process(work)
         if code == 0:
