@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duomo.errors import Conflict
@@ -244,6 +245,7 @@ def test_the_shipped_policy_decides_as_the_calibration_alone_does():
     assert shipped.warnings == ()
 
 
+@settings(deadline=None, max_examples=300)
 @given(st.builds(Facts, wish=st.sampled_from(["question", "person", "emergency", "thanks"]),
                  language=st.sampled_from(["zh", "en"]), sent=st.sampled_from([(), ("text",), ("picture", "voice")]),
                  failures=st.integers(0, 3), intent=st.none() | st.text(), confidence=st.none() | st.floats(0, 1),
@@ -392,6 +394,7 @@ table:
 # The demo's policy, and keeping -----------------------------------------------------------------------------------
 
 
+@functools.cache
 def demo() -> Policy:
     return Policy.parse(_scenario("policy.yaml"))
 
