@@ -139,6 +139,14 @@ async def test_without_a_model_everything_still_works(customer: Customer, desk: 
     assert await predictions(customer) == []
 
 
+async def test_nothing_is_learned_from_a_greeting(customer: Customer, desk: Desk, model: dict[str, object]) -> None:
+    await customer.says("hello!")
+    await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
+    said = await said_by_bot(customer)
+    assert (said.decision["outcome"], said.decision["understood"]) == ("greeting", None)
+    assert await predictions(customer) == []
+
+
 async def test_a_model_whose_files_are_gone_does_not_stop_a_conversation(
     customer: Customer, desk: Desk, model: dict[str, object], home: Path
 ) -> None:

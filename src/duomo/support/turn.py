@@ -32,7 +32,7 @@ from duomo.support.conversation import (
     load_messages,
     store_message,
 )
-from duomo.support.intent import leans_on_earlier
+from duomo.support.intent import SMALL_TALK, leans_on_earlier
 from duomo.support.outcome import Delta, Outcome, Question
 from duomo.support.policy import Policy, load_policy
 from duomo.support.predict import Reader, Turn, Understood, load_files, store
@@ -121,7 +121,8 @@ async def run_turn(
             return None
     except TakenOver:
         return None
-    if desk.reader and (shadow := pending.models.get("shadow")):  # after the answer, which does not wait for it
+    shadow = pending.models.get("shadow")
+    if desk.reader and shadow and not said_nothing(outcome):  # after the answer, which does not wait for it
         seen = await desk.reader.read(workspace_id, shadow, read)
         async with desk.db.transaction(workspace_id) as tx:
             await _keep(tx, pending, seen, question.language)
@@ -359,7 +360,8 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
     async with desk.db.transaction(workspace_id) as tx:
         if not await _still_ours(tx, pending) or await tx.one("message_fingerprint", id=pending.id_of("answer")):
             return False
-        await _keep(tx, pending, question.understood, question.language)
+        if not said_nothing(outcome):
+            await _keep(tx, pending, question.understood, question.language)
         if question.language != pending.row["language"]:
             await tx.run("set_language", id=conversation_id, language=question.language)
         await store_message(
@@ -383,7 +385,7 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
 
 def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[str, Any]:
     """Why it was decided so, and by which versions of model and knowledge; the policy's stands in it already."""
-    understood = question.understood
+    understood = None if said_nothing(outcome) else question.understood
     return {
         **outcome.decision,
         "model": understood.model() if understood else None,
@@ -391,6 +393,11 @@ def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[st
         "language": question.language,
         "knowledge": pending.knowledge,
     }
+
+
+def said_nothing(outcome: Outcome) -> bool:
+    """Whether a turn was small talk: no intent fits it, and nothing is to be learned from it."""
+    return outcome.decision.get("outcome") in SMALL_TALK
 
 
 async def _keep(tx: Tx, pending: Pending, understood: Understood | None, language: Language) -> None:
