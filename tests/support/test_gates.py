@@ -80,6 +80,28 @@ def test_accuracy_may_not_fall_by_more_than_the_policy_allows_nor_surely_at_all(
     assert failed(found(accuracy, new=("x",))) == gates
 
 
+def test_of_few_rows_only_a_loss_that_is_hardly_chance_is_refused():
+    few = found(change(0.5, 0.46, half=0.1, p=0.5))
+    few["comparison"]["heads"]["intent"]["n"] = 56
+    assert failed(few) == []
+    few["comparison"]["heads"]["intent"]["figures"]["accuracy"]["p"] = 0.1
+    assert failed(few) == ["accuracy"]
+
+
+def test_what_is_said_of_a_handful_of_rows_out_of_scope_does_not_decide():
+    result = found(out_of_scope_precision=change(0.8, 0.5, p=0.01), in_scope_accuracy=change(0.9, 0.7, p=0.01))
+    result["comparison"]["heads"]["intent"]["out_of_scope_rows"] = 6
+    assert failed(result) == ["out_of_scope"]
+    del result["comparison"]["heads"]["intent"]["figures"]["in_scope_accuracy"]
+    assert failed(result) == []
+
+
+def test_labels_that_the_active_model_has_not_learned_from_are_worth_it_when_nothing_got_worse():
+    verdict = decide(found(change(0.8, 0.8, half=0)) | {"fresh": 40}, Gates())
+
+    assert (verdict.state, verdict.why) == ("promoted", "it learned from 40 labelled turns more.")
+
+
 def test_a_shuffled_model_is_refused():
     assert failed(found(change(0.8, 0.05, p=0.001), base=(0.9, 0.5))) == ["accuracy", "base"]
 

@@ -152,6 +152,7 @@ def run(job: Job) -> dict[str, Any]:
         "labels": {head: asdict(one) for head, one in labels.items()},
         "comparison": _compared(evidence, former, candidate, samples.facts, job),
         "base": _on_base(model, active, len(samples.base), job),
+        "fresh": len(samples.fresh),
         "suspects": _suspects(model, {sample.id for sample in samples.train}),
         "reference": _usual(model, served, samples, job),
         "trained": {name: dict(reached) for name, reached in model.manifest().metrics.items()},
@@ -379,6 +380,7 @@ def _compared(
         heads[name] = {
             **whole.as_json(),
             "held_out": one.held_out,
+            "out_of_scope_rows": sum(sample.labels[name] == infos[1].out_of_scope for sample in one.samples),
             "groups": len({sample.group for sample in one.samples}),
             "wrong_answers": None if wrong is None else wrong.as_json(),
             "slices": _slices(infos, one, name, facts, job),

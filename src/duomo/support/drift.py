@@ -130,8 +130,10 @@ async def look(db: Database, workspace_id: str) -> list[str]:
         if active is None:
             return []
         rule = (await load_policy(tx)).drift
-        done = [await _modality(tx, active["id"], row, rule) for row in await tx.all("drift_counts", id=active["id"])]
-        done.append(await _heads(tx, active["id"], rule))
+        done = []
+        for row in await tx.all("drift_counts", id=active["id"]):
+            compare = _heads if row["subject"] == "confidence" else _modality
+            done.append(await compare(tx, active["id"], row, rule))
     said = [sentence for sentences in done for sentence in sentences]
     for sentence in said:
         logger.warning("workspace=%s %s", workspace_id, sentence)
@@ -139,12 +141,12 @@ async def look(db: Database, workspace_id: str) -> list[str]:
 
 
 async def _modality(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[str]:
-    modality = counted["modality"]
+    modality = counted["subject"]
     stated = await tx.value("model_usual", id=model_id, of="modalities", name=modality)
-    upto = await _due(tx, model_id, modality, counted["turns"], rule, known=stated is not None)
-    if upto is None:
+    if not _due(counted, rule):
         return []
-    rows = await tx.all("drift_vectors", id=model_id, modality=modality, skip=upto - rule.window, limit=rule.window)
+    skip = 0 if stated else counted["turns"] - rule.window  # what is usual comes from the first ones
+    rows = await tx.all("drift_vectors", id=model_id, modality=modality, skip=skip, limit=rule.window)
     vectors = np.array([row["vector"].strip("[]").split(",") for row in rows], dtype=np.float64)
     if stated is None:
         await tx.run("set_model_usual", id=model_id, of="modalities", name=modality, usual=Usual.of(vectors).as_dict())
@@ -152,6 +154,7 @@ async def _modality(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[st
     usual = Usual.read(stated)
     if vectors.shape[1:] != usual.mean.shape:
         return []  # another encoder's
+    upto = counted["upto"] + counted["fresh"]
     change = await asyncio.to_thread(distance, vectors, usual, seed=upto)
     figures = {
         "distance": round(change.size, 4), "p": round(change.p, 5), "from": rule.distance, "turns": len(rows),
@@ -161,13 +164,13 @@ async def _modality(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[st
     return await _conclude(tx, model_id, modality, upto, change, rule.distance, rule, figures)
 
 
-async def _heads(tx: Tx, model_id: Any, rule: Drift) -> list[str]:
-    turns = int(await tx.value("count_turns", id=model_id))
+async def _heads(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[str]:
     usual = await tx.value("model_usual", id=model_id, of="heads", name="intent")
-    upto = await _due(tx, model_id, "confidence", turns, rule, known=usual is not None)
-    if upto is None:
+    if not _due(counted, rule):
         return []
-    rows = await tx.all("drift_turns", id=model_id, skip=upto - rule.window, limit=rule.window)
+    upto = counted["upto"] + counted["fresh"]
+    skip = 0 if usual else counted["turns"] - rule.window
+    rows = await tx.all("drift_turns", id=model_id, skip=skip, limit=rule.window)
     sure = [float(row["confidence"]) for row in rows if row["confidence"] is not None]
     beyond = sum(bool(row["out_of_scope"]) for row in rows)
     if len(sure) < 2:
@@ -193,13 +196,9 @@ async def _heads(tx: Tx, model_id: Any, rule: Drift) -> list[str]:
     return told
 
 
-async def _due(tx: Tx, model_id: Any, subject: str, turns: int, rule: Drift, *, known: bool) -> int | None:
-    """The end of the last full window, when nobody has looked at it."""
-    step = max(1, rule.window // STEPS)
-    upto = turns // step * step if known else min(turns, rule.window)
-    if upto < rule.window or await tx.value("drift_window", id=model_id, subject=subject, upto=upto):
-        return None
-    return upto
+def _due(counted: Row, rule: Drift) -> bool:
+    """Whether a window is full, and a quarter of it came since somebody looked."""
+    return bool(counted["turns"] >= rule.window and counted["fresh"] >= max(1, rule.window // STEPS))
 
 
 async def _conclude(

@@ -14,8 +14,11 @@ from duomo.support.policy_sections import Gates
 
 State = Literal["promoted", "refused", "nothing_new"]
 
+FEW = 200  # labelled rows
+DOUBT = 0.2  # p of the paired difference from which a loss on few rows may well be chance
 HIGHER = ("accuracy", "subset_accuracy")
-SCOPE = ("out_of_scope_recall", "out_of_scope_precision", "in_scope_accuracy")
+IN_SCOPE = "in_scope_accuracy"
+SCOPE = ("out_of_scope_recall", "out_of_scope_precision", IN_SCOPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,18 @@ def _beside(head: str, one: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
     if one.get("wrong_answers"):
         yield _more(head, "wrong_answers", "wrong answers", one["wrong_answers"], one["n"], rule)
     for name in SCOPE:
-        if name in figures:
+        rows = one["n"] if name == IN_SCOPE else one.get("out_of_scope_rows", one["n"])
+        if name in figures and rows >= rule.min_slice:
             yield _less(head, "out_of_scope", name.replace("_", " "), figures[name], one["n"], rule)
     if "ece" in figures:
         yield _more(head, "calibration", "calibration error", figures["ece"], one["n"], rule)
 
 
 def _whole(head: str, name: str, found: Mapping[str, Any], n: int, rule: Gates) -> Gate:
-    """All rows: may not lose more than the policy allows, and never surely."""
-    passed = found["value"] >= rule.min_accuracy_gain and not found["high"] < 0
+    """All rows: may not lose more than the policy allows, and never surely. Of few rows a loss that may well be chance
+    is left to the shadow and the canary: half of all equally good models would be refused for it."""
+    chance = n < FEW and found["p"] >= DOUBT
+    passed = (found["value"] >= rule.min_accuracy_gain or chance) and not found["high"] < 0
     why = f"{name.replace('_', ' ')} of {head}: {_difference(found)} on {n} rows."
     return Gate("accuracy", passed, why, {"head": head, "n": n, **found})
 
@@ -142,6 +148,8 @@ def _base(result: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
 
 
 def _gains(result: Mapping[str, Any]) -> Iterator[str]:
+    if fresh := result.get("fresh", 0):
+        yield f"it learned from {fresh} labelled turns more."
     for head, labels in result["labels"].items():
         if labels["new"]:
             yield f"{head} learned {', '.join(labels['new'])}."

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from duomo.errors import Conflict
-from duomo.store.postgres import Database, Row, Tx, pg_array
+from duomo.store.postgres import Database, Row, Tx
 from duomo.support.alarms import raise_alarm
 from duomo.support.policy import load_policy
 from duomo.support.policy_sections import Rollback, Rollout
@@ -289,8 +289,8 @@ async def _active(tx: Tx, now: Mapping[Role, Row], rollout: Rollout) -> Trial | 
     before = await _before(tx, row)
     if row["began_by"] == "rollback" or before is None:
         return None  # the last known good one, or the first
-    arm = await _arm(tx, row["id"], since=row["began_at"])
     wanted = WATCHED_WINDOWS * rule.window
+    arm = await _arm(tx, row["id"], since=row["began_at"], limit=wanted + 1)
     if arm.turns > wanted:
         return Trial("active", row, arm.turns, wanted, [], "passed", before)
     usual = await _arm(tx, before["model_id"], until=row["began_at"], limit=rule.window)
@@ -341,8 +341,7 @@ def _verdict(findings: Sequence[Finding], *, passed: bool) -> Verdict:
 
 
 async def _arm(tx: Tx, model_id: Any, *, since: Any = None, until: Any = None, limit: int | None = None) -> Arm:
-    rows = await tx.all("live_figures", model_ids=pg_array([model_id]), since=since, until=until, limit=limit)
-    return Arm.of(rows[0] if rows else None)
+    return Arm.of(await tx.one("live_figures", model_id=model_id, since=since, until=until, limit=limit))
 
 
 async def _before(tx: Tx, row: Row) -> Row | None:

@@ -82,26 +82,29 @@ WHERE d.role = 'active' AND d.ended_at IS NOT NULL AND d.model_id <> %(model_id)
 GROUP BY d.model_id, m.name, m.fingerprint ORDER BY until DESC;
 
 -- name: live_figures
--- What happened in the conversations of some models, one row a model; a conversation counts once.
-WITH turns AS (
-    SELECT p.conversation_id, p.model_id, p.created_at,
+-- What happened in the conversations of a model's latest turns; a conversation counts once.
+WITH latest AS (
+    SELECT * FROM predictions
+    WHERE model_id = %(model_id)s AND role <> 'shadow'
+      AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+      AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+    ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+), turns AS (
+    SELECT p.conversation_id, p.model_id,
            coalesce((h.head ->> 'out_of_scope')::float8 >= 0.5, false) AS out_of_scope,
            coalesce((h.head ->> 'abstain')::boolean, false) AS abstained,
            l.said IS NOT NULL AS labelled, coalesce(l.wrong, false) AS corrected
-    FROM predictions p
+    FROM latest p
     CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
     LEFT JOIN LATERAL (
         SELECT count(*) AS said, bool_or(v.value <> p.heads -> v.head -> 'label') AS wrong
         FROM valid_labels v
         WHERE v.message_id = p.message_id AND v.kind = 'head' AND v.value <> 'null' AND p.heads -> v.head IS NOT NULL
         HAVING count(*) > 0) l ON true
-    WHERE p.model_id = ANY(%(model_ids)s) AND p.role <> 'shadow'
-      AND p.created_at >= coalesce(%(since)s::timestamptz, '-infinity')
-      AND p.created_at < coalesce(%(until)s::timestamptz, 'infinity')
 ), talks AS (
     SELECT conversation_id, model_id, count(*) AS turns, bool_or(out_of_scope) AS out_of_scope,
            bool_or(abstained) AS abstained, bool_or(labelled) AS labelled, bool_or(corrected) AS corrected
-    FROM turns GROUP BY conversation_id, model_id ORDER BY max(created_at) DESC LIMIT %(limit)s
+    FROM turns GROUP BY conversation_id, model_id
 )
 SELECT k.model_id, count(*) AS conversations, sum(k.turns)::bigint AS turns,
        count(*) FILTER (WHERE k.labelled) AS labelled,
@@ -150,9 +153,20 @@ UPDATE alarms SET cleared_at = now(), agent_id = %(agent_id)s WHERE id = %(id)s 
 -- Drift: of the turns that a model answered, in their order.
 
 -- name: drift_counts
-SELECT e.modality, count(*) AS turns
-FROM predictions p JOIN embeddings e ON e.message_id = p.message_id
-WHERE p.model_id = %(id)s AND p.role <> 'shadow' GROUP BY e.modality ORDER BY e.modality;
+-- By subject: how many turns came since its last window, and where that one ended.
+WITH last AS (
+    SELECT DISTINCT ON (subject) subject, upto, created_at FROM drift_windows
+    WHERE model_id = %(id)s ORDER BY subject, upto DESC
+), turns AS (
+    SELECT id, message_id, created_at FROM predictions WHERE model_id = %(id)s AND role <> 'shadow'
+), counted AS (
+    SELECT e.modality AS subject, t.created_at FROM turns t JOIN embeddings e ON e.message_id = t.message_id
+    UNION ALL SELECT 'confidence', created_at FROM turns
+)
+SELECT c.subject, count(*) AS turns, coalesce(l.upto, 0) AS upto,
+       count(*) FILTER (WHERE c.created_at > coalesce(l.created_at, '-infinity')) AS fresh
+FROM counted c LEFT JOIN last l ON l.subject = c.subject
+GROUP BY c.subject, l.upto ORDER BY c.subject;
 
 -- name: drift_vectors
 SELECT e.vector::text AS vector,
@@ -161,10 +175,7 @@ SELECT e.vector::text AS vector,
 FROM predictions p JOIN embeddings e ON e.message_id = p.message_id
 CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
 WHERE p.model_id = %(id)s AND p.role <> 'shadow' AND e.modality = %(modality)s
-ORDER BY p.created_at, p.id OFFSET %(skip)s LIMIT %(limit)s;
-
--- name: count_turns
-SELECT count(*) FROM predictions WHERE model_id = %(id)s AND role <> 'shadow';
+ORDER BY p.created_at DESC, p.id DESC OFFSET %(skip)s LIMIT %(limit)s;
 
 -- name: drift_turns
 SELECT CASE jsonb_typeof(h.head -> 'confidence') WHEN 'number' THEN (h.head ->> 'confidence')::float8 END AS confidence,
@@ -172,7 +183,7 @@ SELECT CASE jsonb_typeof(h.head -> 'confidence') WHEN 'number' THEN (h.head ->> 
 FROM predictions p
 CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
 WHERE p.model_id = %(id)s AND p.role <> 'shadow'
-ORDER BY p.created_at, p.id OFFSET %(skip)s LIMIT %(limit)s;
+ORDER BY p.created_at DESC, p.id DESC OFFSET %(skip)s LIMIT %(limit)s;
 
 -- name: model_usual
 -- One entry of what is usual for a model, without reading the rest.
@@ -183,9 +194,6 @@ UPDATE models SET reference = jsonb_set(
     coalesce(reference, '{}') || jsonb_build_object(%(of)s::text, coalesce(reference -> %(of)s, '{}')),
     ARRAY[%(of)s, %(name)s], %(usual)s)
 WHERE id = %(id)s;
-
--- name: drift_window
-SELECT 1 FROM drift_windows WHERE model_id = %(id)s AND subject = %(subject)s AND upto = %(upto)s;
 
 -- name: add_drift_window
 INSERT INTO drift_windows (model_id, subject, upto, figures, drifted)
