@@ -30,6 +30,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ import psycopg
 
 from duomo import store
 from duomo.client import Customer, is_reply
-from duomo.demo import UNDERSTANDING, kept_sign_in
+from duomo.demo import SCENARIO, UNDERSTANDING, kept_sign_in
 from duomo.errors import Unavailable
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database
@@ -50,10 +51,9 @@ from duomo.support.policy_sections import Learning
 
 BUDGET = 50  # labels a week
 MOST_MEMBERS = 12  # of a proposal that are labelled when it is accepted; the rest of the budget goes to the queue
-MIXED = 0.6  # share of a proposal's turns that must be of one hidden intent for a person to accept it
+MIXED = 0.35  # share of a proposal's turns that are of one hidden intent, from which a person sees it and picks those
 AT_ONCE = 3  # customers at a time
 PATIENCE_S = 240.0
-HELD = ("answer", "clarify", "handoff")
 WEEK_S = 7 * 24 * 3600
 
 
@@ -171,26 +171,58 @@ async def stream(place: Place, http: httpx2.AsyncClient, talks: Sequence[month_s
 
 
 async def play(place: Place, http: httpx2.AsyncClient, talk: month_script.Conversation) -> dict[str, Any]:
-    """One conversation; it ends early when a person takes over."""
+    """One conversation; it ends early when a person takes over.
+
+    Asked back, a customer picks the option that is about their matter; where there is none, they want a person.
+    """
     customer = await Customer.arrive(http, language=talk.language, patience_s=PATIENCE_S)
-    turns = []
-    for turn in talk.turns:
+    turns: list[dict[str, Any]] = []
+
+    async def say(turn: month_script.Turn, *, scripted: bool = True) -> dict[str, Any]:
         began = time.monotonic()
         files = [place.media / name for name in turn.files]
         stored = await customer.say(turn.text, files=files, language=talk.language)
         event = await customer.until(is_reply, timeout_s=PATIENCE_S)
-        reply = event["data"]
+        reply: dict[str, Any] = event["data"]
         cited = [str(one.get("article_id", "")).rpartition("/")[2] for one in reply.get("citations", ())]
         turns.append(
-            {"message_id": stored["id"], "intent": turn.intent, "line": turn.line, "kind": reply["kind"],
-             "cited": cited, "seconds": round(time.monotonic() - began, 2)}
+            {"message_id": stored["id"], "intent": turn.intent, "line": turn.line, "scripted": scripted,
+             "kind": reply["kind"], "cited": cited, "seconds": round(time.monotonic() - began, 2)}
         )  # fmt: skip
+        return reply
+
+    for turn in talk.turns:
+        reply = await say(turn)
+        if reply["kind"] == "clarify":
+            right = [option for option in reply["options"] if titles().get(option) in articles_of(turn.intent)]
+            words = right[0] if right else WANTS_A_PERSON[talk.language]
+            reply = await say(month_script.Turn(turn.intent, "picked", text=words), scripted=False)
         if reply["kind"] == "handoff":
             break
     return {
         "talk": talk.id, "week": talk.week, "language": talk.language, "conversation": customer.conversation,
         "turns": turns,
     }  # fmt: skip
+
+
+WANTS_A_PERSON = {"zh": "转人工", "en": "talk to a person"}
+
+
+@cache
+def titles() -> dict[str, str]:
+    """Of the shop's articles: title -> file name, which is the same in both languages."""
+    found = {}
+    for file in (SCENARIO / "articles").glob("*/*.md"):
+        title = next(line for line in file.read_text("utf-8").splitlines() if line.startswith("title:"))
+        found[title.removeprefix("title:").strip().strip('"')] = file.stem
+    return found
+
+
+@cache
+def articles_of(intent: str) -> frozenset[str]:
+    return frozenset(
+        article for one in month_script.demo.intents() if one["name"] == intent for article in one["articles"]
+    )
 
 
 # The clock ------------------------------------------------------------------------------------------------------------
@@ -274,6 +306,7 @@ def truths(place: Place) -> dict[str, Truth]:
         turn["message_id"]: Truth(turn["intent"], turn["line"], talk["week"], talk["conversation"])
         for talk in place.lines("talks")
         for turn in talk["turns"]
+        if turn["scripted"]
     }
 
 
@@ -314,7 +347,7 @@ async def discover(agent: Agent) -> int:
 
 
 async def decide(agent: Agent, truth: Mapping[str, Truth], state: dict[str, Any], week: int) -> None:
-    """Accept a proposal that is mostly of one hidden intent; dismiss what is of known ones; leave articles alone."""
+    """Accept a proposal in which a hidden intent is the most frequent and hard to overlook, with its turns."""
     titles = {one["name"]: one["title"] for one in month_script.demo.intents()}
     for proposal in await agent.call("GET", "proposals"):
         if proposal["state"] != "open" or proposal["kind"] != "intent":
@@ -327,7 +360,7 @@ async def decide(agent: Agent, truth: Mapping[str, Truth], state: dict[str, Any]
         if share < MIXED:
             state.setdefault("mixed", []).append({"of": best, "share": round(share, 2), "size": len(names)})
             continue
-        mine = [str(id) for id in proposal["messages"] if truth[str(id)].intent == best]
+        mine = [str(id) for id in proposal["messages"] if str(id) in truth and truth[str(id)].intent == best]
         left = min(MOST_MEMBERS, BUDGET - len(state["labels"]))
         members = mine[:left]
         body = {"action": "accept", "name": best, "title": titles[best], "members": members}
@@ -400,7 +433,6 @@ def predicted(dsn: str) -> dict[str, dict[str, Any]]:
 def week_figures(place: Place, dsn: str, week: int) -> dict[str, Any]:
     """Of the week's own turns, all of them predicted before one of them was labelled."""
     said = predicted(dsn)
-    intents = {one["name"]: one for one in month_script.demo.intents()}
     labelled = {one["message_id"] for w in range(1, week) for one in (place.load(f"week{w}") or {}).get("labels", ())}
     truth = truths(place)
     seen = {truth[id].line for id in labelled if id in truth}
@@ -412,12 +444,16 @@ def week_figures(place: Place, dsn: str, week: int) -> dict[str, Any]:
         for turn in talk["turns"]:
             found = said.get(turn["message_id"])
             if turn["kind"] == "answer" and turn["cited"]:
-                allowed = intents[turn["intent"]]["articles"] if turn["intent"] in intents else ()
-                answers.append(any(article in allowed for article in turn["cited"]))
+                answers.append(any(article in articles_of(turn["intent"]) for article in turn["cited"]))
+            if not turn["scripted"]:
+                continue
             if found is None:
                 unread += 1  # small talk and calls for a person need no model
                 continue
             correct = found["head"]["label"] == turn["intent"]
+            sure = not (found["head"]["abstain"] or found["head"]["out_of_scope"] >= 0.5)
+            if sure:
+                right["of those it is sure of"].append(correct)
             hidden = turn["intent"] in month_script.hidden()
             for key in ("all", f"pattern {found['pattern']}", f"language {talk['language']}",
                         "hidden intents" if hidden else "known intents",
@@ -664,6 +700,7 @@ def main() -> None:
     parser.add_argument("--at", type=Path, required=True, metavar="DIR", help="of the run; outside the repository")
     parser.add_argument("--conversations", type=int, default=1600)
     parser.add_argument("--arms", type=int, default=3, help="times that labels are drawn at random (default: 3)")
+    parser.add_argument("--seed", type=int, default=1, help="of who asks what when; gates were chosen looking at 2026")
     parser.add_argument("--port", type=int, default=8190)
     parser.add_argument("--speak-with", type=Path, help="the Python that has voices; see scripts/make_demo_samples.py")
     parser.add_argument("--voices", type=Path)
@@ -671,7 +708,7 @@ def main() -> None:
     given = parser.parse_args()
     place = Place(given.at.resolve())
     place.root.mkdir(parents=True, exist_ok=True)
-    month = month_script.script(given.conversations)
+    month = month_script.script(given.conversations, seed=given.seed)
     for week, talks, turns, pictures, voices in month_script.counted(month):
         print(f"week {week}: {talks} conversations, {turns} turns, {pictures} with a picture, {voices} spoken")
     if given.only in (None, "live"):

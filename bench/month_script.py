@@ -30,7 +30,7 @@ COMMON = {
     "installation_booking": 5, "trade_in": 5, "other": 4, "safety_hazard": 2,
 }  # fmt: skip
 """How many of a hundred or so conversations are about it; about all others 3."""
-VOICE, PICTURE = 0.11, 0.22  # share of the turns
+VOICE, PICTURE = 0.18, 0.28  # share of the turns
 SECOND = 0.12  # of the conversations go on with another question
 NOTES, SCREENS, PHOTOS = 3, 4, 5  # voice notes, screens of an intent and language; photographs of an intent
 
@@ -138,7 +138,7 @@ def _screens() -> dict[tuple[str, str], list[list[str]]]:
 
 def script(conversations: int, *, seed: int = SEED) -> list[Conversation]:
     """All conversations, week after week."""
-    stock, available = grammars(), media(seed)
+    stock, available = grammars(), media()
     random = Random(f"{seed} month")
     months: list[Conversation] = []
     for number in range(conversations):
