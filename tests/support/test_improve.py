@@ -264,9 +264,7 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.timeout(900)
-async def test_killed_anywhere_one_model_is_active_no_label_is_lost_and_a_rerun_finishes(
-    db, workspace, blobs, home
-):
+async def test_killed_anywhere_one_model_is_active_no_label_is_lost_and_a_rerun_finishes(db, workspace, blobs, home):
     await labelled(db, workspace, 8)
     await labelled(db, workspace, 3, apart=True, skip=8)
     first = await improved(db, workspace, blobs, home)
