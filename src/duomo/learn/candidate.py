@@ -11,6 +11,7 @@ stages (`learn/checkpoint.py`), features stay in the cache, and result.json come
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -39,10 +40,11 @@ from duomo.learn.task import Head, Mode, Task, parse_task
 from duomo.models.features import Features
 from duomo.models.heads import HeadInfo, pattern_keys
 from duomo.models.manifest import sha256
-from duomo.models.understanding import HeadOutput, Scores, Understanding, load
+from duomo.models.understanding import HeadOutput, Understanding, load
 from duomo.types import Label, Sample
 
 RESULT, REPORT, PROGRESS, MODEL, ONNX = "result.json", "report.html", "progress.json", "model", "onnx"
+FOLDS = 3
 LEAST = 3  # samples of a label that the model is to know; of a rarer one nothing can be learned
 ENOUGH_USUAL = 200  # rows of conversations that say what is usual; with fewer, the training rows do
 MOST_SUSPECTS = 50
@@ -68,7 +70,7 @@ class Job:
         intents: head -> labels that people added.
         seen_before: until when labels may have taught the active model (ISO time); None: it saw no conversation.
         base_reached: head -> what the active model's folds reached on the base samples; absent: in all of its training.
-        min_rows: held-out rows below which rows of the training count too, judged out of fold.
+        min_rows: held-out rows below which labelled turns of the training count too, judged by models without them.
     """
 
     samples: Path
@@ -146,7 +148,9 @@ def run(job: Job) -> dict[str, Any]:
     progress("comparing")
     served = Served(candidate, samples.heldout, job)
     former = None if active is None else Served(active, [*samples.heldout, *samples.fresh], job)
-    evidence = {head: _evidence(head, model, every, served, former, samples, job.min_rows) for head in candidate.heads}
+    few = any(len(labelled(samples.heldout, head)) < job.min_rows for head in candidate.heads)
+    more = crossed(job, task, samples) if few and samples.fresh else None
+    evidence = {head: _evidence(head, served, former, samples, more, job.min_rows) for head in candidate.heads}
     result = {
         "fingerprint": sha256(job.out / ONNX / "manifest.json"),
         "labels": {head: asdict(one) for head, one in labels.items()},
@@ -297,7 +301,7 @@ class Evidence:
     """Labelled rows that neither model has learned from, with what each says of them with one head.
 
     Attributes:
-        held_out: how many of them are held-out rows; the rest are training rows, judged out of fold.
+        held_out: how many of them are held-out rows; the rest are turns of the training, judged by models without them.
         first: of the active model; None without one, or without this head.
     """
 
@@ -309,44 +313,60 @@ class Evidence:
 
 
 def _evidence(
-    head: str,
-    model: Model,
-    every: Sequence[Sample],
-    served: Served,
-    former: Served | None,
-    samples: _Samples,
-    min_rows: int,
+    head: str, served: Served, former: Served | None, samples: _Samples, more: Crossed | None, min_rows: int
 ) -> Evidence:
     rows = labelled(samples.heldout, head)
     apart = [samples.heldout[row] for row in rows]
     second, patterns = served.answers(apart, head), served.patterns(apart)
     judged = list(apart)
-    if len(apart) < min_rows:
-        more, output, kinds = _out_of_fold(model, every, head, {sample.id: sample for sample in samples.fresh})
-        judged, second, patterns = [*apart, *more], joined(second, output), [*patterns, *kinds]
+    if more is not None and len(apart) < min_rows and head in more.answers:
+        known = labelled(more.samples, head)
+        judged += [more.samples[row] for row in known]
+        second = joined(second, taken(more.answers[head], known))
+        patterns = [*patterns, *(more.patterns[row] for row in known)]
     knows = former is not None and head in former.heads and former.heads[head].type == served.heads[head].type
     first = former.answers(judged, head) if former is not None and knows else None
     return Evidence(judged, len(apart), patterns, second, first)
 
 
-def _out_of_fold(
-    model: Model, every: Sequence[Sample], head: str, wanted: Mapping[str, Sample]
-) -> tuple[list[Sample], HeadOutput, list[str]]:
-    """What the folds' models said of some training rows, which they had not seen."""
-    assert model.result is not None
-    found = model.result.heads[head]
-    natural = found.natural
-    mine = np.array([at for at, row in enumerate(natural.rows) if every[row].id in wanted], np.int64)
-    rows = [wanted[every[row].id] for row in natural.rows[mine]]
-    bits = model.features(rows).present
-    scores = Scores(
-        found.in_label_units(natural.fused[mine]).astype(np.float32),
-        found.in_label_units(natural.single[mine]).astype(np.float32),
-        None if found.beyond is None else found.beyond[mine].astype(np.float32),
-    )
-    output = model.understanding.decide(head, scores, bits)
-    patterns = [str(key) or "none" for key in pattern_keys(bits, model.modalities)]
-    return rows, output, patterns
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """Turns that people labelled, each judged by a model that learned from all but its customer's third."""
+
+    samples: Sequence[Sample]
+    patterns: Sequence[str]
+    answers: Answers
+
+
+def crossed(job: Job, task: Task, samples: _Samples) -> Crossed:
+    """Train without a third of the customers at a time, base samples always in.
+
+    The folds of the candidate's own training would do it an injustice: they also leave out a fifth of the base samples,
+    all of which the active model has learned from.
+    """
+    fold = {str(sample.group): at % FOLDS for at, sample in enumerate(sorted(samples.fresh, key=_by_group))}
+    plain = replace(task, training=replace(task.training, mode="supervised"))
+    judged: list[Sample] = []
+    patterns: list[str] = []
+    answers: Answers = {}
+    for k in sorted(set(fold.values())):
+        apart = [sample for sample in samples.fresh if fold[str(sample.group)] == k]
+        rest = [sample for sample in samples.train if fold.get(str(sample.group)) != k]
+        model = Model(plain, cache=job.cache, workers=max(1, job.threads))
+        try:
+            model.fit([*samples.base, *rest], folder=job.out / "folds" / str(k))
+        except InputError:
+            continue  # too little is left to learn from: of these nothing can be said
+        features = model.features(apart)
+        said = model.predict_features(features)
+        answers = {head: joined(answers[head], one) if head in answers else one for head, one in said.items()}
+        patterns += [str(key) or "none" for key in pattern_keys(features.present, features.modalities)]
+        judged += apart
+    return Crossed(judged, patterns, answers)
+
+
+def _by_group(sample: Sample) -> str:
+    return hashlib.sha256(str(sample.group).encode()).hexdigest()
 
 
 def joined(one: HeadOutput, other: HeadOutput) -> HeadOutput:

@@ -93,7 +93,7 @@ def _beside(head: str, one: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
         rows = one["n"] if name == IN_SCOPE else one.get("out_of_scope_rows", one["n"])
         if name in figures and rows >= rule.min_slice:
             yield _less(head, "out_of_scope", name.replace("_", " "), figures[name], one["n"], rule)
-    if "ece" in figures:
+    if "ece" in figures and one["n"] >= FEW:  # of fewer rows it says more of chance than of the model
         yield _more(head, "calibration", "calibration error", figures["ece"], one["n"], rule)
 
 
