@@ -145,6 +145,32 @@ async def test_a_model_brings_what_is_usual_for_it_and_the_first_full_window_cou
     assert said.startswith("text drifted")
 
 
+async def test_conversations_that_are_deleted_do_not_stop_the_watch(
+    db: Database, workspace: Workspace, model: str
+) -> None:
+    for seed in (1, 2):
+        await come(db, workspace, 40, seed=seed)
+        await drift.look(db, workspace.id)
+    async with db.transaction(workspace.id) as tx:
+        await tx.connection.execute(
+            "DELETE FROM conversations WHERE id IN (SELECT id FROM conversations ORDER BY created_at LIMIT 40)"
+        )
+    await come(db, workspace, 40, seed=3, means=DARK)
+    (said,) = await drift.look(db, workspace.id)
+    assert said.startswith("image drifted")
+
+
+async def test_turns_that_another_encoder_saw_are_left_aside(db: Database, workspace: Workspace, model: str) -> None:
+    await come(db, workspace, 40, seed=1)
+    await drift.look(db, workspace.id)
+    await come(db, workspace, 10, seed=2, means=USUAL | {"image": np.full(30, 2.0)})
+    await come(db, workspace, 30, seed=3)
+    assert await drift.look(db, workspace.id) == []
+    async with db.transaction(workspace.id) as tx:
+        windows = {row["subject"]: row["figures"]["turns"] for row in await tx.all("drift_history", limit=1)}
+    assert (windows["text"], windows["image"]) == (40, 30)
+
+
 def unit_rows(mean: np.ndarray) -> np.ndarray:
     raw = mean + np.random.default_rng(9).standard_normal((300, len(mean)))
     return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True))

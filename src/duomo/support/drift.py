@@ -142,22 +142,24 @@ async def look(db: Database, workspace_id: str) -> list[str]:
 
 async def _modality(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[str]:
     modality = counted["subject"]
-    stated = await tx.value("model_usual", id=model_id, of="modalities", name=modality)
     if not _due(counted, rule):
         return []
+    stated = await tx.value("model_usual", id=model_id, of="modalities", name=modality)
     skip = 0 if stated else counted["turns"] - rule.window  # what is usual comes from the first ones
     rows = await tx.all("drift_vectors", id=model_id, modality=modality, skip=skip, limit=rule.window)
-    vectors = np.array([row["vector"].strip("[]").split(",") for row in rows], dtype=np.float64)
+    numbers = [row["vector"].strip("[]").split(",") for row in rows]
+    dim = len(stated["mean"]) if stated else len(numbers[0])
+    vectors = np.array([row for row in numbers if len(row) == dim], dtype=np.float64)  # a shadow may see otherwise
+    if len(vectors) < max(2, rule.window // 2):
+        return []
     if stated is None:
         await tx.run("set_model_usual", id=model_id, of="modalities", name=modality, usual=Usual.of(vectors).as_dict())
         return []
     usual = Usual.read(stated)
-    if vectors.shape[1:] != usual.mean.shape:
-        return []  # another encoder's
     upto = counted["upto"] + counted["fresh"]
     change = await asyncio.to_thread(distance, vectors, usual, seed=upto)
     figures = {
-        "distance": round(change.size, 4), "p": round(change.p, 5), "from": rule.distance, "turns": len(rows),
+        "distance": round(change.size, 4), "p": round(change.p, 5), "from": rule.distance, "turns": len(vectors),
         "usual_turns": usual.n, "confidence": _rounded_mean([row["confidence"] for row in rows]),
         "out_of_scope": _rounded_mean([float(row["out_of_scope"]) for row in rows]),
     }  # fmt: skip
@@ -165,9 +167,9 @@ async def _modality(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[st
 
 
 async def _heads(tx: Tx, model_id: Any, counted: Row, rule: Drift) -> list[str]:
-    usual = await tx.value("model_usual", id=model_id, of="heads", name="intent")
     if not _due(counted, rule):
         return []
+    usual = await tx.value("model_usual", id=model_id, of="heads", name="intent")
     upto = counted["upto"] + counted["fresh"]
     skip = 0 if usual else counted["turns"] - rule.window
     rows = await tx.all("drift_turns", id=model_id, skip=skip, limit=rule.window)
