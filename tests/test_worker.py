@@ -94,10 +94,14 @@ async def test_a_worker_killed_while_looking_at_a_picture_leaves_one_reading_and
     first.wait()
     (place / "in-turn").touch()
     start()
-    await until(customer.told)
-    (message, _) = await customer.messages()
+
+    async def said() -> list[str]:
+        return [kind for kind, _ in await customer.told() if kind != "holding"]  # on a busy machine it takes long
+
+    await until(said)
+    message = (await customer.messages())[0]
     assert [a.artifact.text for a in message.parts[0].artifacts] == ["E21"]
-    assert [kind for kind, _ in await customer.told()] == ["answer"]
+    assert await said() == ["answer"]
 
 
 async def test_a_message_that_kills_every_worker_gets_a_person(customer: Customer, start: Start, place: Path) -> None:
