@@ -37,6 +37,7 @@ from duomo.support.export_samples import export, moment
 from duomo.support.policy import Policy, load_policy
 from duomo.support.policy_sections import Rollout
 from duomo.support.registry import Role
+from duomo.support.rollout import taken_back
 
 logger = logging.getLogger("duomo.improve")
 
@@ -358,6 +359,8 @@ async def _compare(work: Run, row: Row) -> None:
             return
         same = active is not None and active["id"] == model["id"]
         state, why = ("nothing_new", "the same model came out.") if same else (verdict.state, verdict.why)
+        if state == "promoted" and await taken_back(tx, model["id"]):
+            state, why = "refused", "this very model was taken back before; only an owner may let it answer again."
         told = {key: result[key] for key in ("labels", "comparison", "base", "trained", "notes")}
         looked = [gate.as_dict() for gate in verdict.gates]
         if not await _finish(tx, work.id, state, why, model["id"], comparison=told, looked=looked):
