@@ -70,15 +70,22 @@ async def run_discovery(db: Database, home: Path, workspace_id: str) -> int:
     async with db.transaction(workspace_id) as tx:
         turns = await load_turns(tx)
         vectors = (await load_vectors(tx, [turn.message_id for turn in turns])).get("text")
-    if len(turns) < MIN_SIZE:
-        return 0
     points: np.ndarray | None = None
     if vectors is not None and 2 * len(vectors.rows) >= len(turns):
         turns, points = [turns[int(row)] for row in vectors.rows], vectors.values
-    clusters = await discover(home, turns, points)
-    async with db.transaction(workspace_id) as tx:
-        await tx.one("lock_proposals")
-        return await store(tx, clusters, {turn.message_id: turn for turn in turns})
+    by_id = {turn.message_id: turn for turn in turns}
+    made = 0
+    # Once more without what the model understands: among many known questions a few new ones form no cluster.
+    everything = np.arange(len(turns))
+    strange = np.array([row for row, turn in enumerate(turns) if not turn.understood], dtype=np.int64)
+    for rows in (everything, strange) if len(strange) < len(turns) else (everything,):
+        if len(rows) < MIN_SIZE:
+            continue
+        clusters = await discover(home, [turns[row] for row in rows], None if points is None else points[rows])
+        async with db.transaction(workspace_id) as tx:
+            await tx.one("lock_proposals")
+            made += await store(tx, clusters, by_id)
+    return made
 
 
 async def load_turns(tx: Tx) -> list[Turn]:
