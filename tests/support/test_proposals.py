@@ -64,6 +64,22 @@ async def test_discovery_proposes_an_intent_and_an_article_and_nothing_twice(
     assert list((home / "training").iterdir()) == []
 
 
+async def test_a_few_of_a_new_kind_are_found_among_many_known_ones_like_them(
+    db: Database, workspace: Workspace, home: Path
+) -> None:
+    model = await give_model(db, workspace)
+    rng = np.random.default_rng(0)
+    new: dict[int, set[str]] = {0: set(), 3: set()}
+    for axis, texts in ((0, TRADE), (3, WARM)):
+        for n in range(18):
+            await turn(db, workspace, model, f"known {n}", said("warranty"), vector=near(axis, rng), **UNANSWERED)
+        for text in texts:
+            new[axis].add((await turn(db, workspace, model, text, OUTSIDE, vector=near(axis, rng)))[1])
+    await proposals.run_discovery(db, home, workspace.id)
+    intents = [row["messages"] for row in await made(db, workspace) if row["kind"] == "intent"]
+    assert sorted(sorted(messages) for messages in intents) == sorted(sorted(ids) for ids in new.values())
+
+
 async def test_what_was_dismissed_is_not_proposed_again_and_what_is_open_grows(
     db: Database, workspace: Workspace, home: Path, agent: str
 ) -> None:
