@@ -312,24 +312,29 @@ def truths(place: Place) -> dict[str, Truth]:
 
 async def close_week(place: Place, agent: Agent, week: int, used: dict[str, Any]) -> None:
     """Discover, label, improve; every step is remembered, so that none is done twice."""
-    truth = truths(place)
-    state = place.load(f"week{week}") or {"labels": [], "accepted": [], "dismissed": 0, "skipped": 0}
+    state = await look(place, agent, week)
 
     def keep() -> None:
         place.save(f"week{week}", state)
 
-    if "discovered" not in state:
-        state["discovered"] = await discover(agent)
-        keep()
-    if "decided" not in state:
-        await decide(agent, truth, state, week)
-        state["decided"] = True
-        keep()
-    await label(agent, truth, state, week, keep)
+    await label(agent, truths(place), state, week, keep)
     if "improved" not in state:
         state["improved"] = await improve(place, agent, week)
         keep()
     used[str(week)] = state
+
+
+async def look(place: Place, agent: Agent, week: int) -> dict[str, Any]:
+    """Discover, and accept what is new; after the last week too, to see what the month has shown."""
+    state = place.load(f"week{week}") or {"labels": [], "accepted": [], "dismissed": 0, "skipped": 0}
+    if "discovered" not in state:
+        state["discovered"] = await discover(agent)
+        place.save(f"week{week}", state)
+    if "decided" not in state:
+        await decide(agent, truths(place), state, week)
+        state["decided"] = True
+        place.save(f"week{week}", state)
+    return state
 
 
 async def discover(agent: Agent) -> int:
@@ -618,6 +623,7 @@ async def loop(place: Place, address: str, dsn: str, month: Sequence[month_scrip
             )
             await snapshot(place, dsn, week)
             if week == month_script.WEEKS:
+                await look(place, agent, week)
                 break
             if not place.load(f"closed{week}"):
                 await close_week(place, agent, week, used)
