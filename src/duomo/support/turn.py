@@ -63,6 +63,7 @@ class Pending:
     Attributes:
         upto: sequence number of the last message in it; for a correction, of the event that made it.
         key: what the answer's id is made from.
+        policy, models, knowledge: what holds now: the rules, the deployments by role, the articles' version.
     """
 
     row: Row
@@ -74,7 +75,7 @@ class Pending:
     again: bool = False
     policy: Policy | None = None
     models: Mapping[Role, Row] = field(default_factory=dict)
-    knowledge: int = 0  # version
+    knowledge: int = 0
 
     @property
     def unread(self) -> list[Part]:
@@ -205,7 +206,10 @@ async def _pending(
         key = f"again {again['seq']}"
         if not wanted:
             return None
-        return Pending(row, settings, earlier, wanted, wanted[0].seq, key, True, policy, models, knowledge)
+        return Pending(
+            row, settings, earlier, wanted, wanted[0].seq, key, again=True, policy=policy, models=models,
+            knowledge=knowledge,
+        )  # fmt: skip
     replies = [m.seq for m in messages if m.author == "agent" and m.kind != "note"] if status == "open" else []
     since = max([row["answered_seq"], *replies])
     waiting = [m for m in messages if m.author == "customer" and m.seq > since]
@@ -213,7 +217,9 @@ async def _pending(
         return None
     earlier = [m for m in messages if m.seq < waiting[0].seq]
     key = str(waiting[-1].seq)
-    return Pending(row, settings, earlier, waiting, waiting[-1].seq, key, False, policy, models, knowledge)
+    return Pending(
+        row, settings, earlier, waiting, waiting[-1].seq, key, policy=policy, models=models, knowledge=knowledge
+    )
 
 
 async def understand(desk: Desk, workspace_id: str, pending: Pending) -> tuple[Question, Turn]:
