@@ -60,7 +60,9 @@ def test_ask_answers_beside_the_running_service(running: Running) -> None:
     asked = duomo(running.home, "ask", "--json", "--lang", "en", "How long does delivery take?")
     assert asked.returncode == 0, asked.stderr
     answer = json.loads(asked.stdout)
-    assert set(answer) == {"answer", "citations", "handoff", "artifacts", "language", "timings_ms"}
+    named = {"answer", "citations", "handoff", "artifacts", "understood", "policy", "language", "timings_ms"}
+    assert set(answer) == named
+    assert answer["understood"]["heads"]["intent"]["label"] == "delivery_time"
     assert set(answer["citations"][0]) == {"article_id", "title", "uri", "quote", "score"}
     assert answer["citations"][0]["article_id"] == "en/delivery-times"
     assert answer["handoff"] is None
