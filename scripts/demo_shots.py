@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Shot:
     """A picture to be made.
 
     Attributes:
-        kind: an intent's screen ("tracking") or a photo ("display", "parcel", "swollen", "product").
+        kind: an intent's screen ("track_order"), the same seen in other apps than the shop's ("elsewhere track_order"),
+            or a photo ("display", "parcel", "swollen", "product").
         language: of a screen; None: a photo speaks none.
     """
 
@@ -151,7 +153,9 @@ header { border-color: #2b3238; } .goods img { border-color: #2b3238; }
 
 def _html(shot: Shot, random: Random) -> str:
     zh = shot.language == "zh"
-    header, body = SCREENS_OF[shot.kind](_Words(zh, random))
+    header, body = SCREENS_OF[shot.kind.removeprefix(ELSEWHERE)](_Words(zh, random))
+    if shot.kind.startswith(ELSEWHERE):
+        return _elsewhere(header, body, shot, random)
     accent = random.choice(("#0c7285", "#0c7285", "#b0472a", "#31508f"))
     style = f"<style>{(SCREENS / 'phone.css').read_text()} .button {{ background: {accent}; }}</style>"
     clock = f"{random.randint(0, 23):02}:{random.randint(0, 59):02}"
@@ -164,6 +168,47 @@ def _html(shot: Shot, random: Random) -> str:
     return (
         f'<!doctype html><html lang="{shot.language}"><meta charset="utf-8">{style}'
         f"{DARK if random.random() < 0.25 else ''}{status}<header>{header}</header><main>{body}</main></html>"
+    )
+
+
+ELSEWHERE = "elsewhere "
+TAG = re.compile(r"<[^>]+>")
+LOOKS = {
+    "mail": """
+body { background: #fff; color: #222; } h1 { font-size: 24px; font-weight: 600; padding: 70px 18px 12px; }
+main { padding: 4px 18px; } main::before { content: ""; display: block; width: 40px; height: 40px; margin: 0 0 14px;
+border-radius: 50%; background: HUE; } p { padding: 5px 0; font-size: 16px; }""",
+    "lock": """
+body { background: linear-gradient(160deg, HUE, #1d2233); color: #fff; } h1 { font-size: 15px; padding: 14px 16px 0; }
+body::before { content: "CLOCK"; display: block; padding: 110px 0 90px; text-align: center; font-size: 76px; }
+article { margin: 0 12px; padding-bottom: 14px; border-radius: 22px; background: #ffffff38; }
+p { padding: 3px 16px; font-size: 15px; }""",
+    "web": """
+body { background: #fff; color: #111; } body::before { content: "shop-order-help.example"; display: block; margin: 50px
+12px 0; padding: 9px; border-radius: 9px; background: #e9e9ee; text-align: center; font-size: 14px; }
+h1 { margin-top: 14px; padding: 16px; background: HUE; color: #fff; font-size: 19px; }
+main { margin: 14px; border: 1px solid #bbb; } p { padding: 9px 12px; font-size: 14px; }
+p:nth-child(even) { background: #f3f3f3; }""",
+    "paper": """
+body { background: repeating-linear-gradient(87deg, #8a6a48, #99795a 9px, #836344 17px); }
+article { margin: 120px 40px 0; padding: 26px 22px; transform: rotate(TILTdeg); background: #faf8f1; color: #333;
+box-shadow: 4px 9px 22px #0008; } h1 { font-size: 19px; text-align: center; padding-bottom: 14px; }
+p { font: 14px/1.7 "Noto Sans Mono CJK SC", monospace; border-bottom: 1px dashed #999; }""",
+}
+"""Where customers see the shop's words outside its app: what it says is the same, how it looks tells nothing."""
+
+
+def _elsewhere(header: str, body: str, shot: Shot, random: Random) -> str:
+    """The lines of a screen as an e-mail, a notification, a web page, a printed slip, in the order they stand in."""
+    look = LOOKS[random.choice(list(LOOKS))]
+    look = look.replace("HUE", f"hsl({random.randint(0, 359)} 45% 42%)").replace("TILT", f"{random.uniform(-5, 5):.1f}")
+    look = look.replace("CLOCK", f"{random.randint(0, 23):02}:{random.randint(0, 59):02}")
+    rows = [row.strip() for row in TAG.sub("\n", body).splitlines() if row.strip()]
+    lines = "".join(f"<p>{row}</p>" for row in rows[: random.randint(4, 9)])
+    return (
+        f'<!doctype html><html lang="{shot.language}"><meta charset="utf-8"><style>* {{ box-sizing: border-box; '
+        f'margin: 0; }} body {{ height: 844px; font-family: "Noto Sans CJK SC", sans-serif; }}{look}</style>'
+        f"<article><h1>{header}</h1><main>{lines}</main></article></html>"
     )
 
 

@@ -37,6 +37,7 @@ SAMPLES, HELD_OUT_SAMPLES = "samples.jsonl.gz", "heldout.jsonl.gz"
 HELD_OUT = 0.2  # of the lines of an intent and language
 TEXTS = (4, 3)  # samples of text alone made from a line that is learnt from; from one held out
 SCREENS, PHOTOS = 4, 5  # pictures of an intent and language; the last ones go with held-out lines
+ELSEWHERE = 6  # screens of an intent and language in other apps than the shop's; the last one goes with a held-out line
 VOICES = 4  # voice notes of an intent and language; the last one says a held-out line
 SPEAKERS = {
     "zh": ("zf_xiaoxiao", "zf_xiaobei", "zf_xiaoni", "zf_xiaoyi", "zm_yunxi", "zm_yunjian", "zm_yunxia", "zm_yunyang"),
@@ -108,6 +109,9 @@ def plan(seed: int = SEED) -> list[Said]:
             shown = [*kinds, *([(PHOTOS_OF[intent], None)] * PHOTOS if intent in PHOTOS_OF else [])]
             said += _shown(grammar, learnt, held_out, shown, random)
             said += _spoken(grammar, learnt, held_out, random)
+            if intent in SCREENS_OF:
+                apart = Random(f"{seed} {language} {intent} elsewhere")
+                said += _shown(grammar, learnt, held_out, [(f"elsewhere {intent}", language)] * ELSEWHERE, apart)
             lines = list(more.lines[intent])
             random.shuffle(lines)
             cut = round(len(lines) * HELD_OUT)
@@ -142,7 +146,8 @@ def _shown(
         apart = count[kind] == kinds.count(kind)
         line = random.choice(held_out if apart else learnt)
         text, urgency = phrases.customer(grammar, line, random)
-        name = f"{line.id}:{kind[0] if kind[1] is None else 'screen'}{count[kind]}"
+        what = kind[0] if kind[1] is None else "elsewhere" if kind[0].startswith("elsewhere ") else "screen"
+        name = f"{line.id}:{what}{count[kind]}"
         yield Said(name, line, urgency, apart, written=text, shot=kind)
         if kind[0] != "product":  # a product says nothing by itself
             look = random.choice(["", "", *grammar.slots["look"]])
