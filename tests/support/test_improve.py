@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from duomo.errors import Conflict, InputError, NotFound
+from duomo.learn.candidate import Job
 from duomo.store.postgres import Database, Workspace
 from duomo.support import improve, registry
 from duomo.support.policy import Policy, save_policy
@@ -86,7 +87,7 @@ async def test_labels_become_a_model_and_a_worse_one_is_refused_until_an_owner_s
     await labelled(db, workspace, 4, apart=True, skip=11)
     refused = await improved(db, workspace, blobs, tmp_path)
 
-    assert (refused["state"], refused["verdict"]) == ("refused", refused["verdict"])
+    assert refused["state"] == "refused"
     assert "accuracy" in [gate["gate"] for gate in refused["gates"] if not gate["passed"]]
     assert refused["comparison"]["comparison"]["heads"]["intent"]["figures"]["accuracy"]["value"] < -0.1
     assert await roles(db, workspace) == {"active": active}
@@ -153,6 +154,26 @@ async def test_where_training_is_not_installed_a_run_says_what_to_install(db, wo
 
     assert row["state"] == "failed"
     assert row["verdict"].endswith("pip install 'duomo[train]'")
+
+
+async def test_the_policy_says_what_unlabelled_turns_teach_and_another_word_is_news(
+    db, workspace, blobs, tmp_path, monkeypatch
+):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
+    asked: list[str] = []
+
+    async def noted(work: improve.Run) -> tuple[int, str]:
+        asked.append(Job.read(work.job).mode)
+        return 2, "stopped"
+
+    monkeypatch.setattr(improve, "_process", noted)
+    for mode in ("self-supervised", "semi-supervised"):
+        async with db.transaction(workspace.id) as tx:
+            await save_policy(tx, f"{TABLE}learning: {{mode: {mode}}}\n")
+        row = await improved(db, workspace, blobs, tmp_path)
+        assert (row["state"], row["verdict"]) == ("failed", "stopped")
+    assert asked == ["self-supervised", "semi-supervised"]
 
 
 async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):

@@ -83,7 +83,7 @@ class Job:
     seen_before: str | None = None
     min_rows: int = 30
     base_reached: Mapping[str, float] = field(default_factory=dict)
-    mode: Mode = "self-supervised"  # pays where labels are few and harms nowhere: docs/experiments.md
+    mode: Mode = "self-supervised"
     resamples: int = 1000
     seed: int = 0
     threads: int = 1

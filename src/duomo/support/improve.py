@@ -234,7 +234,8 @@ async def _export(work: Run, row: Row) -> None:
         await _step(tx, work, "exporting", active)
     await asyncio.to_thread(_forget, work, older_than_days=policy.learning.retention_days)
     found = await export(work.db, work.blobs, work.workspace_id, work.samples, learning=policy.learning)
-    identity = hashlib.sha256(f"{found.identity} {active and active['samples']}".encode()).hexdigest()
+    taught_by = f"{found.identity} {active and active['samples']} {policy.learning.mode}"
+    identity = hashlib.sha256(taught_by.encode()).hexdigest()
     counts = found.counts | {"identity": identity}
     await asyncio.to_thread(_write_job, work, active, taught, intents, policy)
     async with work.db.transaction(work.workspace_id) as tx:
@@ -262,6 +263,7 @@ def _write_job(work: Run, active: Row | None, taught: Row | None, intents: list[
         "seen_before": taught and moment(taught["finished_at"] or taught["created_at"]),
         "base_reached": ((active and active["reference"]) or {}).get("base") or {},
         "min_rows": policy.gates.min_slice,
+        "mode": policy.learning.mode,
         "threads": max(1, (os.cpu_count() or 1) // 2),
     }
     fresh = work.job.with_name(".job.json")

@@ -63,6 +63,9 @@ class Learning:
     media: bool = True  # pictures and voice notes train too
     schedule: Literal["weekly", "daily", "off"] = "weekly"
     second_opinions: float = 0.1  # share of the labels that a second person is asked for
+    mode: Literal["supervised", "semi-supervised", "self-supervised"] = "self-supervised"
+    """What unlabelled turns do: nothing; teach by the model's own surest labels; align the modalities beforehand, which
+    pays where labels are few and harms nowhere (docs/experiments.md)."""
 
 
 SHARE = Number(0, 1)
@@ -93,6 +96,7 @@ RULES: Mapping[str, Any] = {
         "media": Flag(),
         "schedule": Choice(("weekly", "daily", "off")),
         "second_opinions": SHARE,
+        "mode": Choice(("supervised", "semi-supervised", "self-supervised")),
     },
 }
 THRESHOLDS: Mapping[str, Number] = {"answer_from": SHARE, "clarify_from": SHARE}
