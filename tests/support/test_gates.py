@@ -55,7 +55,12 @@ def test_better_and_nowhere_worse_is_promoted_with_the_figures_it_rests_on():
 
     assert verdict.state == "promoted"
     assert verdict.why == "accuracy of intent: 80.0% before, 85.0% now (+5.0%, +3.0% to +7.0%) on 200 rows."
-    assert [gate.gate for gate in verdict.gates] == ["evidence", "labels", "accuracy", "wrong_answers", "base"]
+    assert [gate.gate for gate in verdict.gates] == [
+        "evidence", "labels", "accuracy", "wrong_answers", "base", "gain",
+    ]  # fmt: skip
+    assert verdict.gates[-1].figures == {"gain": "accuracy", "head": "intent", "name": "accuracy", "n": 200} | change(
+        0.8, 0.85
+    )
 
 
 def test_no_better_and_no_worse_is_nothing_new():

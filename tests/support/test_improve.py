@@ -72,7 +72,7 @@ async def test_labels_become_a_model_and_a_worse_one_is_refused_until_an_owner_s
     active = str(first["model_id"])
     assert await roles(db, workspace) == {"active": active}
     assert {gate["gate"]: gate["passed"] for gate in first["gates"]} == {
-        "evidence": True, "labels": True, "guessing": True,
+        "evidence": True, "labels": True, "guessing": True, "gain": True,
     }  # fmt: skip
     assert improve.report(tmp_path, workspace.id, str(first["id"])).read_text().startswith("<!doctype html>")
     left = {path.name for path in improve.folder_of(tmp_path, workspace.id, str(first["id"])).iterdir()}

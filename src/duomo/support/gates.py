@@ -13,6 +13,18 @@ from typing import Any, Literal
 from duomo.support.policy_sections import Gates
 
 State = Literal["promoted", "refused", "nothing_new"]
+Kind = Literal[
+    "evidence",
+    "labels",
+    "accuracy",
+    "slice",
+    "wrong_answers",
+    "out_of_scope",
+    "calibration",
+    "base",
+    "guessing",
+    "gain",
+]
 
 FEW = 200  # labelled rows
 DOUBT = 0.2  # p of the paired difference from which a loss on few rows may well be chance
@@ -26,11 +38,13 @@ class Gate:
     """One thing that was looked at.
 
     Attributes:
-        gate: evidence, labels, accuracy, slice, wrong_answers, out_of_scope, calibration, base, guessing.
-        figures: what it rests on: head, kind and name of a slice, n, first, second, value, low, high, p.
+        gate: a gain is no gate but a reason to promote, and stands beside them so that a reader finds its figures.
+        why: in English, for the command line and for programs; the console says it from the figures, in both languages.
+        figures: what it rests on: head, kind and name of a slice, n, first, second, value, low, high, p. Of a gain also
+            `gain`: fresh, labels, answers, accuracy.
     """
 
-    gate: str
+    gate: Kind
     passed: bool
     why: str
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -55,10 +69,10 @@ def decide(result: Mapping[str, Any], rule: Gates) -> Verdict:
     failed = [gate for gate in gates if not gate.passed]
     if failed:
         return Verdict("refused", " ".join(gate.why for gate in failed), gates)
-    gains = list(_gains(result))
+    gains = tuple(_gains(result))
     if not gains:
         return Verdict("nothing_new", "the candidate is no better than the active model and knows nothing new.", gates)
-    return Verdict("promoted", " ".join(gains), gates)
+    return Verdict("promoted", " ".join(gain.why for gain in gains), (*gates, *gains))
 
 
 def look(result: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
@@ -67,7 +81,8 @@ def look(result: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
     n = sum(one["n"] for one in heads.values())
     apart = sum(one["held_out"] for one in heads.values())
     told = f"{n} labelled rows compare them, {apart} of them held out."
-    yield Gate("evidence", n > 0, told if n else "no labelled row is left to measure the candidate on.", {"n": n})
+    told = told if n else "no labelled row is left to measure the candidate on."
+    yield Gate("evidence", n > 0, told, {"n": n, "held_out": apart})
     for head, labels in result["labels"].items():
         lost = ", ".join(labels["lost"])
         why = f"{head} no longer knows {lost}." if lost else f"{head} knows every label it knew."
@@ -103,7 +118,7 @@ def _whole(head: str, name: str, found: Mapping[str, Any], n: int, rule: Gates) 
     chance = n < FEW and found["p"] >= DOUBT
     passed = (found["value"] >= rule.min_accuracy_gain or chance) and not found["high"] < 0
     why = f"{name.replace('_', ' ')} of {head}: {_difference(found)} on {n} rows."
-    return Gate("accuracy", passed, why, {"head": head, "n": n, **found})
+    return Gate("accuracy", passed, why, {"head": head, "name": name, "n": n, **found})
 
 
 def _slice(head: str, part: Mapping[str, Any], rule: Gates) -> Gate:
@@ -113,12 +128,12 @@ def _slice(head: str, part: Mapping[str, Any], rule: Gates) -> Gate:
     return Gate("slice", passed, why, {"head": head, **part})
 
 
-def _less(head: str, gate: str, name: str, found: Mapping[str, Any], n: int, rule: Gates) -> Gate:
+def _less(head: str, gate: Kind, name: str, found: Mapping[str, Any], n: int, rule: Gates) -> Gate:
     passed = not (found["value"] < -rule.worse_slice and found["p"] < rule.significance)
     return Gate(gate, passed, f"{name} of {head}: {_difference(found)}.", {"head": head, "name": name, "n": n, **found})
 
 
-def _more(head: str, gate: str, name: str, found: Mapping[str, Any], n: int, rule: Gates) -> Gate:
+def _more(head: str, gate: Kind, name: str, found: Mapping[str, Any], n: int, rule: Gates) -> Gate:
     passed = not (found["value"] > rule.worse_slice and found["p"] < rule.significance)
     return Gate(gate, passed, f"{name} of {head}: {_difference(found)}.", {"head": head, "n": n, **found})
 
@@ -147,23 +162,30 @@ def _base(result: Mapping[str, Any], rule: Gates) -> Iterator[Gate]:
             yield Gate("base", passed, why, {"head": head, "n": result["base"]["rows"], **one})
 
 
-def _gains(result: Mapping[str, Any]) -> Iterator[str]:
+def _gains(result: Mapping[str, Any]) -> Iterator[Gate]:
     if fresh := result.get("fresh", 0):
-        yield f"it learned from {fresh} labelled turns more."
+        yield _gain("fresh", f"it learned from {fresh} labelled turns more.", n=fresh)
     for head, labels in result["labels"].items():
         if labels["new"]:
-            yield f"{head} learned {', '.join(labels['new'])}."
+            yield _gain("labels", f"{head} learned {', '.join(labels['new'])}.", head=head, new=list(labels["new"]))
     for head, one in result["comparison"]["heads"].items():
         if not result["comparison"]["against"] or "slices" not in one:
-            yield f"{head} has an answer where there was none."
+            yield _gain("answers", f"{head} has an answer where there was none.", head=head)
             continue
         for name in HIGHER:
             if name in one["figures"] and one["figures"][name]["value"] > 0:
-                yield f"{name.replace('_', ' ')} of {head}: {_difference(one['figures'][name])} on {one['n']} rows."
+                found = one["figures"][name]
+                why = f"{name.replace('_', ' ')} of {head}: {_difference(found)} on {one['n']} rows."
+                yield _gain("accuracy", why, head=head, name=name, n=one["n"], **found)
+
+
+def _gain(gain: str, why: str, **figures: Any) -> Gate:
+    return Gate("gain", True, why, {"gain": gain, **figures})
 
 
 def _difference(found: Mapping[str, Any]) -> str:
+    plain, signed = (".2f", "+.2f") if found.get("figure") == "mae" else (".1%", "+.1%")
     return (
-        f"{found['first']:.1%} before, {found['second']:.1%} now "
-        f"({found['value']:+.1%}, {found['low']:+.1%} to {found['high']:+.1%})"
+        f"{found['first']:{plain}} before, {found['second']:{plain}} now "
+        f"({found['value']:{signed}}, {found['low']:{signed}} to {found['high']:{signed}})"
     )

@@ -5,7 +5,9 @@ import { ApiError } from "../shared/api.js";
 import { errorText, extend, formatTime, localeOf } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
+import { labels } from "./labels.js";
 import { modal } from "./modal.js";
+import { gateText, named, reasonText, verdictText } from "./models_said.js";
 import { MODELS_WORDS } from "./models_words.js";
 
 extend(MODELS_WORDS);
@@ -21,7 +23,7 @@ extend(MODELS_WORDS);
 /** @typedef {{id: string, kind: string, subject: string, data: any, created_at: string, cleared_at: string | null, agent: string | null}} Alarm */
 /** @typedef {{upto: number, figures: any, drifted: boolean, created_at: string}} Window */
 /** @typedef {{window: number, subjects: Record<string, Window[]>}} Drift */
-/** @typedef {{gate: string, passed: boolean, why: string, figures: any}} Gate */
+/** @typedef {import("./models_said.js").Gate} Gate */
 /** @typedef {{id: string, state: string, began_by: string, agent: string | null, counts: Record<string, any>, model_id: string | null, model: string | null, gates: Gate[], verdict: string, has_report: boolean, progress: {stage: string, detail?: string, done?: number | null, total?: number | null} | null, created_at: string, finished_at: string | null}} Run */
 /** @typedef {{kind: "deploy", model: Registered, role: Role, share: number} | {kind: "rollback", name: string} | {kind: "retire", role: Role, name: string} | {kind: "decide", run: Run}} Asking */
 
@@ -38,21 +40,8 @@ const percent = (share) => share.toLocaleString(localeOf(desk.language), { style
 const decimal = (value, digits = 2) => value.toLocaleString(localeOf(desk.language), { maximumFractionDigits: digits, minimumFractionDigits: digits });
 /** @param {[number, number]} count */
 const rate = ([k, n]) => (n ? percent(k / n) : "–");
-/** A word of ours, or what the server calls it. @param {string} key @param {string} name */
-const named = (key, name) => (desk.t(`${key}_${name}`) === `${key}_${name}` ? name.replaceAll("_", " ") : desk.t(`${key}_${name}`));
 /** @param {string} moment */
 const when = (moment) => html`<time datetime=${moment}>${formatTime(moment, desk.language)}</time>`;
-
-/** What the machine wrote down as a reason, in the reader's language; what a person wrote, as it is. @param {string} text */
-export function reasonText(text) {
-  const { t } = desk;
-  const passed = /^(?:shadow|canary) passed (\d+) turns$/.exec(text);
-  if (passed) return t("passed_turns", { n: passed[1] });
-  if (text === "it was taken back before") return t("back_before");
-  if (!text.startsWith("worse: ")) return text;
-  const found = [...text.matchAll(/(\w+) (\d+)\/(\d+) against (\d+)\/(\d+)/g)];
-  return found.map(([, name, a, b, c, d]) => t("finding_said", { what: named("found", name), tried: rate([+a, +b]), usual: rate([+c, +d]) })).join("; ");
-}
 
 /** How many alarms are open; every page shows a dot where there is one. */
 export const alarms = {
@@ -106,6 +95,7 @@ class ModelsPage extends Pane {
 
   connectedCallback() {
     super.connectedCallback();
+    void labels.load();
     void this.#load();
     this.timer = window.setInterval(() => document.visibilityState === "visible" && !this.asking && void this.#load(), LOOK_AGAIN);
   }
@@ -117,6 +107,12 @@ class ModelsPage extends Pane {
 
   get view() {
     return VIEWS.includes(this.path[0]) ? this.path[0] : "now";
+  }
+
+  /** Why a model got its role or lost it: a training's verdict, or what is written. @param {string} text */
+  #reason(text) {
+    const run = this.runs?.find((one) => one.verdict === text);
+    return run ? verdictText(run) : reasonText(text);
   }
 
   get owns() {
@@ -190,7 +186,8 @@ class ModelsPage extends Pane {
     const { t } = desk;
     const open = this.alarms.filter((alarm) => !alarm.cleared_at);
     return html`<ul class="alarms" aria-live="polite">${repeat(open, (alarm) => alarm.id, (alarm) => {
-      const [title, text] = alarmText(alarm);
+      const run = this.runs?.find((one) => one.id === alarm.data.improvement_id);
+      const [title, text] = alarmText(alarm, run ? verdictText(run) : reasonText(alarm.data.why ?? ""));
       return html`<li class="alarm" data-kind=${alarm.kind}>${icon("alert", 20)}<div><strong>${title}</strong>${text ? html`<p>${text}</p>` : nothing}${when(alarm.created_at)}</div>
         <button class="button small" type="button" ?disabled=${this.sending} @click=${() => this.#change(`alarms/${alarm.id}/clear`)}>${icon("check", 16)}${t("alarm_seen")}</button></li>`;
     })}</ul>`;
@@ -218,7 +215,7 @@ class ModelsPage extends Pane {
     return html`<article class="role-card ${role}" aria-label=${t(`as_${role}`)}>
       <header><h2>${t(`as_${role}`)}</h2>${now.share ? html`<span class="tag">${t("share_of_talks", { share: percent(now.share) })}</span>` : nothing}${trial ? html`<span class="tag verdict ${trial.verdict}">${t(`trial_${trial.verdict}`)}</span>` : nothing}</header>
       <p class="role-model"><strong>${model.name}</strong><code>${model.fingerprint.slice(0, 8)}</code></p>
-      <p class="muted">${t("model_since", { when: formatTime(now.began_at, desk.language) })}, ${t(`model_by_${now.began_by}`)}${now.reason ? html` · ${reasonText(now.reason)}` : nothing}</p>
+      <p class="muted">${t("model_since", { when: formatTime(now.began_at, desk.language) })}, ${t(`model_by_${now.began_by}`)}${now.reason ? html` · ${this.#reason(now.reason)}` : nothing}</p>
       ${trial ? this.#trial(role, trial) : html`<p class="muted">${t(`as_${role}_note`)}</p>`}
       ${this.owns ? html`<div class="role-actions">${role === "active"
         ? html`<button class="button small" type="button" @click=${() => (this.asking = { kind: "rollback", name: model.name })}>${icon("undo", 16)}${t("roll_back")}</button>`
@@ -247,7 +244,7 @@ class ModelsPage extends Pane {
       <tbody>${repeat(models, (model) => model.id, (model) => html`<tr><th scope="row"><span class="model-name">${model.name}</span><code>${model.fingerprint.slice(0, 8)}</code> <span class="muted">${t(`model_origin_${model.origin}`)}${model.agent ? `, ${model.agent}` : ""}</span></th>
         <td>${model.roles.map((role) => html`<span class="tag role ${role}">${t(`as_${role}`)}</span> `)}${model.taken_back ? html`<span class="tag warn">${t("model_taken_back")}</span>` : nothing}</td>
         <td>${model.modalities.map((name) => named("subject", name)).join(desk.language === "zh" ? "、" : ", ")}</td>
-        <td>${model.heads.map((head) => html`<div class="head-line"><span>${head.name}</span> <span class="muted">${head.type === "number" ? nothing : t("model_labels", { n: head.labels })}</span> ${head.reached === null ? nothing : html`<strong title=${t("model_reached_of", { share: head.measure === "r2" ? decimal(head.reached) : percent(head.reached), n: head.rows ?? 0 })}>${head.measure === "r2" ? `R² ${decimal(head.reached)}` : percent(head.reached)}</strong>`}</div>`)}</td>
+        <td>${model.heads.map((head) => html`<div class="head-line"><span>${labels.headTitle(head.name)}</span> <span class="muted">${head.type === "number" ? nothing : t("model_labels", { n: head.labels })}</span> ${head.reached === null ? nothing : html`<strong title=${t("model_reached_of", { share: head.measure === "r2" ? decimal(head.reached) : percent(head.reached), n: head.rows ?? 0 })}>${head.measure === "r2" ? `R² ${decimal(head.reached)}` : percent(head.reached)}</strong>`}</div>`)}</td>
         <td>${when(model.created_at)}</td>
         ${this.owns ? html`<td><button class="button small" type="button" aria-label=${t("use_model", { name: model.name })} ?disabled=${model.roles.includes("active")} @click=${() => this.#ask(model, "active")}>${t("use_as")}</button></td>` : nothing}</tr>`)}</tbody></table></div>`;
   }
@@ -265,7 +262,8 @@ class ModelsPage extends Pane {
   /** @param {Run} run */
   #run(run) {
     const { t } = desk;
-    const passed = run.gates.filter((gate) => gate.passed).length;
+    const gates = run.gates.filter((gate) => gate.gate !== "gain").sort((a, b) => Number(a.passed) - Number(b.passed));
+    const passed = gates.filter((gate) => gate.passed).length;
     const counted = COUNTS.filter((name) => typeof run.counts[name] === "number");
     const by = run.agent ? t("model_by_name", { name: run.agent }) : t(`training_by_${run.began_by}`);
     const { progress } = run;
@@ -273,11 +271,11 @@ class ModelsPage extends Pane {
       <header><span class="tag verdict ${run.state}">${t(`training_${run.state}`)}</span>${when(run.created_at)}<span class="muted">${by}</span>${run.model ? html`<strong>${run.model}</strong>` : nothing}<span class="gap"></span>
         ${run.has_report ? html`<a class="button small" href="/api/v1/agent/improvements/${run.id}/report" target="_blank" rel="noopener">${icon("external", 16)}${t("training_report")}</a>` : nothing}
         ${run.state === "refused" && run.model_id && this.owns ? html`<button class="button small" type="button" @click=${() => (this.asking = { kind: "decide", run })}>${t("decide")}</button>` : nothing}</header>
-      ${progress ? html`<p class="muted">${progress.stage}${progress.detail ? ` · ${progress.detail}` : ""}${progress.total ? ` · ${progress.done ?? 0}/${progress.total}` : ""}</p>` : nothing}
-      ${run.verdict ? html`<p class="run-verdict">${run.verdict}</p>` : nothing}
-      ${counted.length ? html`<p class="muted">${t("training_counts")}: ${counted.map((name) => `${run.counts[name]} ${t(`count_${name}`)}`).join(" · ")}</p>` : nothing}
-      ${run.gates.length ? html`<details ?open=${run.state === "refused"}><summary>${t("training_gates", { passed, n: run.gates.length })}</summary><div class="scroll" tabindex="0" role="group" aria-label=${t("gate")}><table class="gates"><tbody>
-        ${[...run.gates].sort((a, b) => Number(a.passed) - Number(b.passed)).map((gate) => html`<tr class=${gate.passed ? "" : "failed"}><td class="gate-state">${icon(gate.passed ? "check" : "close", 16)}<span class="visually-hidden">${t(gate.passed ? "gate_passed" : "gate_failed")}</span></td><th scope="row">${named("gate", gate.gate)}</th><td>${gate.why}</td></tr>`)}</tbody></table></div></details>` : nothing}</li>`;
+      ${progress ? html`<p class="muted" title=${progress.detail ?? ""}>${named("stage", progress.stage)}${progress.total ? ` · ${progress.done ?? 0}/${progress.total}` : ""}</p>` : nothing}
+      ${run.verdict ? html`<p class="run-verdict">${verdictText(run)}</p>` : nothing}
+      ${counted.length ? html`<p class="muted">${t("training_counts", { what: counted.map((name) => `${run.counts[name]} ${t(`count_${name}`)}`).join(" · ") })}</p>` : nothing}
+      ${gates.length ? html`<details ?open=${run.state === "refused"}><summary>${t("training_gates", { passed, n: gates.length })}</summary><div class="scroll" tabindex="0" role="group" aria-label=${t("gate")}><table class="gates"><tbody>
+        ${gates.map((gate) => html`<tr class=${gate.passed ? "" : "failed"}><td class="gate-state">${icon(gate.passed ? "check" : "close", 16)}<span class="visually-hidden">${t(gate.passed ? "gate_passed" : "gate_failed")}</span></td><th scope="row">${named("gate", gate.gate)}</th><td>${gateText(gate)}</td></tr>`)}</tbody></table></div></details>` : nothing}</li>`;
   }
 
   // -- drift and history ---------------------------------------------------------------------------------------------
@@ -299,8 +297,8 @@ class ModelsPage extends Pane {
     return html`<ol class="timeline">${repeat(past, (period) => period.id, (period) => html`<li class=${period.ended_at ? period.role : `${period.role} runs`}>
       <p class="period">${when(period.began_at)} – ${period.ended_at ? when(period.ended_at) : html`<strong>${t("still")}</strong>`}</p>
       <p><span class="tag role ${period.role}">${t(`as_${period.role}`)}</span> <strong>${period.name}</strong> <code>${period.fingerprint.slice(0, 8)}</code>${period.share ? html` <span class="muted">${t("share_of_talks", { share: percent(period.share) })}</span>` : nothing}</p>
-      <p class="muted">${period.agent ? t("model_by_name", { name: period.agent }) : t(`model_by_${period.began_by}`)}${period.reason ? html` · ${reasonText(period.reason)}` : nothing}</p>
-      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${t("past_ended")} ${t(`model_by_${period.ended_by}`)}${period.ended_reason ? html` · ${reasonText(period.ended_reason)}` : nothing}</p>` : nothing}</li>`)}</ol>`;
+      <p class="muted">${period.agent ? t("model_by_name", { name: period.agent }) : t(`model_by_${period.began_by}`)}${period.reason ? html` · ${this.#reason(period.reason)}` : nothing}</p>
+      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${t("past_ended")} ${t(`model_by_${period.ended_by}`)}${period.ended_reason ? html` · ${this.#reason(period.ended_reason)}` : nothing}</p>` : nothing}</li>`)}</ol>`;
   }
 
   // -- questions -----------------------------------------------------------------------------------------------------
@@ -344,7 +342,7 @@ class ModelsPage extends Pane {
       : [t("decide_title"), t("decide_text"), t("decide")];
     return modal(html`<form class="dialog-text model-form" @submit=${this.#answer}>
       ${text ? html`<p>${text}</p>` : nothing}
-      ${asking.kind === "decide" && asking.run.verdict ? html`<blockquote>${asking.run.verdict}</blockquote>` : nothing}
+      ${asking.kind === "decide" && asking.run.verdict ? html`<blockquote>${verdictText(asking.run)}</blockquote>` : nothing}
       ${asking.kind === "deploy" ? html`<fieldset><legend>${t("use_role")}</legend>${ROLES.map((role) => html`<label class="choice"><input type="radio" name="role" value=${role} .checked=${role === asking.role} @change=${() => (this.asking = { ...asking, role })} /><span><strong>${t(`as_${role}`)}</strong><span class="muted">${t(`as_${role}_note`)}</span></span></label>`)}</fieldset>
         ${asking.role === "canary" ? html`<label>${t("use_share")}<span class="share-field"><input type="number" name="share" min="1" max="100" step="1" required .value=${String(Math.round(asking.share * 100))} /> %</span></label>` : nothing}` : nothing}
       <label>${t(asking.kind === "decide" ? "decide_words" : "use_reason")}<textarea name="words" rows="3" required minlength=${asking.kind === "decide" ? 10 : 1} maxlength="1000"></textarea>${asking.kind === "decide" ? nothing : html`<span class="muted">${t("use_reason_hint")}</span>`}</label>
@@ -368,8 +366,8 @@ function proof({ evidence, needed, worse }) {
   return html`<span class="proof" role="img" aria-label=${text} title=${text}><i style=${styleMap({ width: `${share * 100}%` })}></i></span>`;
 }
 
-/** @param {Alarm} alarm @returns {[string, string]} */
-function alarmText({ kind, subject, data }) {
+/** @param {Alarm} alarm @param {string} why a training led to nothing @returns {[string, string]} */
+function alarmText({ kind, subject, data }, why) {
   const { t } = desk;
   if (kind === "drift") {
     const usual = data.usual !== undefined;
@@ -381,7 +379,7 @@ function alarmText({ kind, subject, data }) {
     const said = [reasonText(data.reason ?? ""), data.to ? t("alarm_back_to", { name: data.to.name }) : ""].filter(Boolean);
     return [t(kept ? "alarm_rollback_kept" : "alarm_rollback", { name: data.name ?? subject }), said.join(desk.language === "zh" ? "。" : ". ")];
   }
-  return kind === "improve" ? [t("alarm_improve"), data.why ?? ""] : [t("alarm_other", { what: subject }), ""];
+  return kind === "improve" ? [t("alarm_improve"), why] : [t("alarm_other", { what: subject }), ""];
 }
 
 const WIDE = 320;

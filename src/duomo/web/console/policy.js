@@ -8,6 +8,7 @@ import { desk, Pane } from "./desk.js";
 import { diff } from "./diff.js";
 import { labels } from "./labels.js";
 import { modal } from "./modal.js";
+import { reasonText } from "./models_said.js";
 import { POLICY_WORDS } from "./policy_words.js";
 import { percent, pointSays } from "./risk_curve.js";
 
@@ -287,7 +288,7 @@ class PolicyPage extends Pane {
     const { t } = desk;
     if (!held.version) return t("policy_shipped");
     const by = held.created_at ? t("policy_by", { name: held.agent?.name ?? "duomo", time: formatTime(held.created_at, desk.language) }) : "";
-    return html`${t("policy_version", { n: held.version })} · ${by}${held.note ? html` · ${held.note}` : nothing}`;
+    return html`${t("policy_version", { n: held.version })} · ${by}${held.note ? html` · ${reasonText(held.note)}` : nothing}`;
   }
 
   /** @param {Said} said */
@@ -503,7 +504,7 @@ class PolicyPage extends Pane {
     if (!versions.length) return html`<p class="empty muted">${t("history_none")}</p>`;
     return html`<div class="versions"><ol>${versions.map((one) => html`<li><button type="button" aria-pressed=${one.version === compared?.version} @click=${() => this.#compare(one.version)}>
         <strong>${t("policy_version", { n: one.version })}</strong>${one.version === this.held?.version ? html` <span class="tag">${t("history_holds")}</span>` : nothing}
-        <span class="muted">${one.agent?.name ?? "duomo"} · ${one.created_at ? formatTime(one.created_at, desk.language) : ""}</span>${one.note ? html`<span>${one.note}</span>` : nothing}</button></li>`)}</ol>
+        <span class="muted">${one.agent?.name ?? "duomo"} · ${one.created_at ? formatTime(one.created_at, desk.language) : ""}</span>${one.note ? html`<span>${reasonText(one.note)}</span>` : nothing}</button></li>`)}</ol>
       ${compared ? html`<section aria-label=${t("history_changes", { n: compared.version })}><div class="versions-head"><h2>${t("history_changes", { n: compared.version })}</h2>
         <button class="button" type="button" ?disabled=${compared.text === this.text} @click=${() => this.#write(compared.text)}>${icon("undo", 18)}${t("history_restore")}</button></div>
         ${compared.version === 1 ? html`<p class="muted note">${t("history_first")}</p>` : nothing}
