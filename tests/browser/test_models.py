@@ -13,11 +13,15 @@ from playwright.sync_api import BrowserContext, Page, expect
 from duomo.server.auth import save_agent
 from duomo.store.postgres import Database, Workspace
 from duomo.support import drift, rollout
+from duomo.support.alarms import raise_alarm
+from duomo.support.gates import decide
 from duomo.support.policy import Policy, save_policy
+from duomo.support.policy_sections import Gates
 from tests.browser.test_console_service import apart
 from tests.server.conftest import PASSWORD, Running, web  # noqa: F401  (web is a fixture)
 from tests.server.test_improvements import GATES
 from tests.support.live import Behaviour, Traffic, new_model, roles, use
+from tests.support.test_gates import found
 
 GOOD = Behaviour()
 BAD = Behaviour(hands_over=0.9, wrong=0.8)
@@ -179,6 +183,43 @@ def test_what_a_gate_refused_an_owner_promotes_in_writing(
     page.get_by_role("button", name="Improve now").click()
     expect(page.locator(".run")).to_have_count(2)
     expect(page.get_by_role("button", name="Improve now")).to_be_disabled()
+
+
+def test_what_the_machine_did_and_why_is_told_in_chinese(
+    enter: Enter, dsn: str, shop: Workspace, violations: Callable[..., list[str]]
+) -> None:
+    verdict = decide(found(lost=("invoice",), base=(0.9, 0.5)), Gates())
+    assert verdict.state == "refused"
+
+    async def refuse() -> None:
+        async with await Database.open(dsn) as db, db.transaction(shop.id) as tx:
+            run = await tx.connection.execute(
+                "INSERT INTO improvements (state, verdict, gates, finished_at) "
+                "VALUES ('refused', %s, %s, now()) RETURNING id",
+                (verdict.why, [gate.as_dict() for gate in verdict.gates]),
+            )
+            told = {"improvement_id": str((await run.fetchone() or {})["id"]), "why": verdict.why}
+            await raise_alarm(tx, "improve", "improve", told)
+
+    apart(refuse)
+    page = enter(locale="zh-CN")
+    alarm = page.locator(".alarm", has_text="一次训练没有得到更好的模型")
+    expect(alarm).to_contain_text("未通过的关卡：标签、自带样本。")
+    expect(page.get_by_role("article", name="使用中")).to_contain_text("由回滚 · 另一个模型更差：转人工：")
+    assert violations(page, ".models-page") == []
+
+    alarm.get_by_role("link", name="查看").click()
+    run = page.locator(".run").first
+    expect(run.locator(".run-verdict")).to_have_count(0)  # its gates say it
+    expect(run.locator(".gates tr.failed td:last-child")).to_have_text(
+        ["意图：不再认识“invoice”。", "意图，最初的样本上：原来 90.0%，现在 50.0%。"]
+    )
+    assert violations(page, ".models-page") == []
+
+    page.locator(".views").get_by_role("link", name="历史").click()
+    summer = page.locator(".timeline li", has_text="Summer").first
+    expect(summer).to_contain_text("由发布流程 · 200 轮中不逊色")
+    expect(summer).to_contain_text("结束：由回滚 · 由 Spring 接替 · 转人工：")
 
 
 def test_a_colleague_reads_and_has_no_buttons(enter: Enter) -> None:

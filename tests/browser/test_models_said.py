@@ -185,9 +185,9 @@ def test_a_verdict_is_told_from_what_decided_it_and_an_owners_words_stay(console
     own = {"verdict": "Invoices go to another team from Monday on.", "gates": runs[0]["gates"]}
 
     assert say(console, "zh", "what.map(said.verdictText)", [*runs, own]) == [
-        "新学了 40 条标注。意图：学会了以旧换新。"
+        "新学了 40 条标注。意图：学会了“以旧换新”。"
         "意图 · 正确率：原来 80.0%，现在 85.0%（+5.0%，区间 +3.0% 至 +7.0%），共 200 条。",
-        "意图：不再认识发票。",
+        "意图：不再认识“发票”。",
         "Invoices go to another team from Monday on.",
     ]
 

@@ -7,7 +7,7 @@ import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
 import { labels } from "./labels.js";
 import { modal } from "./modal.js";
-import { gateText, named, reasonText, verdictText } from "./models_said.js";
+import { gateText, listed, named, reasonText, refusedBy, verdictLines, verdictText } from "./models_said.js";
 import { MODELS_WORDS } from "./models_words.js";
 
 extend(MODELS_WORDS);
@@ -115,6 +115,21 @@ class ModelsPage extends Pane {
     return run ? verdictText(run) : reasonText(text);
   }
 
+  /** A rollback's reason tells of the model that was taken back, not of the one that came. @param {Deployed | Period} period */
+  #began({ began_by, reason }) {
+    const why = this.#reason(reason);
+    return began_by === "rollback" && reason.startsWith("worse: ") ? desk.t("said_other_worse", { why }) : why;
+  }
+
+  /** How it ended: by whom, for which model, and why. @param {Period} period @param {Period[]} past */
+  #ended(period, past) {
+    const { t } = desk;
+    const next = past.find((one) => one.began_at === period.ended_at && (one.role === period.role || one.model_id === period.model_id));
+    const by = t("past_ended", { by: t(`model_by_${period.ended_by}`) });
+    const then = next && (next.model_id === period.model_id ? t("past_next_role", { role: t(`as_${next.role}`) }) : t("past_next_model", { name: next.name }));
+    return [by, then, period.ended_reason && this.#reason(period.ended_reason)].filter(Boolean).join(" · ");
+  }
+
   get owns() {
     return desk.me.role === "owner";
   }
@@ -187,8 +202,10 @@ class ModelsPage extends Pane {
     const open = this.alarms.filter((alarm) => !alarm.cleared_at);
     return html`<ul class="alarms" aria-live="polite">${repeat(open, (alarm) => alarm.id, (alarm) => {
       const run = this.runs?.find((one) => one.id === alarm.data.improvement_id);
-      const [title, text] = alarmText(alarm, run ? verdictText(run) : reasonText(alarm.data.why ?? ""));
-      return html`<li class="alarm" data-kind=${alarm.kind}>${icon("alert", 20)}<div><strong>${title}</strong>${text ? html`<p>${text}</p>` : nothing}${when(alarm.created_at)}</div>
+      const gates = run ? refusedBy(run) : [];
+      const why = gates.length ? t("alarm_gates", { names: listed([...new Set(gates.map((gate) => named("gate", gate.gate)))]) }) : reasonText(alarm.data.why ?? "");
+      const [title, text] = alarmText(alarm, why);
+      return html`<li class="alarm" data-kind=${alarm.kind}>${icon("alert", 20)}<div><strong>${title}</strong>${text ? html`<p>${text}${run && this.view !== "runs" ? html` <a href="#/models/runs">${t("alarm_look")}</a>` : nothing}</p>` : nothing}${when(alarm.created_at)}</div>
         <button class="button small" type="button" ?disabled=${this.sending} @click=${() => this.#change(`alarms/${alarm.id}/clear`)}>${icon("check", 16)}${t("alarm_seen")}</button></li>`;
     })}</ul>`;
   }
@@ -215,7 +232,7 @@ class ModelsPage extends Pane {
     return html`<article class="role-card ${role}" aria-label=${t(`as_${role}`)}>
       <header><h2>${t(`as_${role}`)}</h2>${now.share ? html`<span class="tag">${t("share_of_talks", { share: percent(now.share) })}</span>` : nothing}${trial ? html`<span class="tag verdict ${trial.verdict}">${t(`trial_${trial.verdict}`)}</span>` : nothing}</header>
       <p class="role-model"><strong>${model.name}</strong><code>${model.fingerprint.slice(0, 8)}</code></p>
-      <p class="muted">${t("model_since", { when: formatTime(now.began_at, desk.language) })}, ${t(`model_by_${now.began_by}`)}${now.reason ? html` · ${this.#reason(now.reason)}` : nothing}</p>
+      <p class="muted">${t("model_since", { when: formatTime(now.began_at, desk.language), by: t(`model_by_${now.began_by}`) })}${now.reason ? html` · ${this.#began(now)}` : nothing}</p>
       ${trial ? this.#trial(role, trial) : html`<p class="muted">${t(`as_${role}_note`)}</p>`}
       ${this.owns ? html`<div class="role-actions">${role === "active"
         ? html`<button class="button small" type="button" @click=${() => (this.asking = { kind: "rollback", name: model.name })}>${icon("undo", 16)}${t("roll_back")}</button>`
@@ -272,7 +289,7 @@ class ModelsPage extends Pane {
         ${run.has_report ? html`<a class="button small" href="/api/v1/agent/improvements/${run.id}/report" target="_blank" rel="noopener">${icon("external", 16)}${t("training_report")}</a>` : nothing}
         ${run.state === "refused" && run.model_id && this.owns ? html`<button class="button small" type="button" @click=${() => (this.asking = { kind: "decide", run })}>${t("decide")}</button>` : nothing}</header>
       ${progress ? html`<p class="muted" title=${progress.detail ?? ""}>${named("stage", progress.stage)}${progress.total ? ` · ${progress.done ?? 0}/${progress.total}` : ""}</p>` : nothing}
-      ${run.verdict ? html`<p class="run-verdict">${verdictText(run)}</p>` : nothing}
+      ${run.verdict && !refusedBy(run).length ? html`<p class="run-verdict">${verdictText(run)}</p>` : nothing}
       ${counted.length ? html`<p class="muted">${t("training_counts", { what: counted.map((name) => `${run.counts[name]} ${t(`count_${name}`)}`).join(" · ") })}</p>` : nothing}
       ${gates.length ? html`<details ?open=${run.state === "refused"}><summary>${t("training_gates", { passed, n: gates.length })}</summary><div class="scroll" tabindex="0" role="group" aria-label=${t("gate")}><table class="gates"><tbody>
         ${gates.map((gate) => html`<tr class=${gate.passed ? "" : "failed"}><td class="gate-state">${icon(gate.passed ? "check" : "close", 16)}<span class="visually-hidden">${t(gate.passed ? "gate_passed" : "gate_failed")}</span></td><th scope="row">${named("gate", gate.gate)}</th><td>${gateText(gate)}</td></tr>`)}</tbody></table></div></details>` : nothing}</li>`;
@@ -297,8 +314,8 @@ class ModelsPage extends Pane {
     return html`<ol class="timeline">${repeat(past, (period) => period.id, (period) => html`<li class=${period.ended_at ? period.role : `${period.role} runs`}>
       <p class="period">${when(period.began_at)} – ${period.ended_at ? when(period.ended_at) : html`<strong>${t("still")}</strong>`}</p>
       <p><span class="tag role ${period.role}">${t(`as_${period.role}`)}</span> <strong>${period.name}</strong> <code>${period.fingerprint.slice(0, 8)}</code>${period.share ? html` <span class="muted">${t("share_of_talks", { share: percent(period.share) })}</span>` : nothing}</p>
-      <p class="muted">${period.agent ? t("model_by_name", { name: period.agent }) : t(`model_by_${period.began_by}`)}${period.reason ? html` · ${this.#reason(period.reason)}` : nothing}</p>
-      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${t("past_ended")} ${t(`model_by_${period.ended_by}`)}${period.ended_reason ? html` · ${this.#reason(period.ended_reason)}` : nothing}</p>` : nothing}</li>`)}</ol>`;
+      <p class="muted">${period.agent ? t("model_by_name", { name: period.agent }) : t(`model_by_${period.began_by}`)}${period.reason ? html` · ${this.#began(period)}` : nothing}</p>
+      ${period.ended_by ? html`<p class=${period.ended_by === "rollback" ? "ended back" : "ended muted"}>${this.#ended(period, past)}</p>` : nothing}</li>`)}</ol>`;
   }
 
   // -- questions -----------------------------------------------------------------------------------------------------
@@ -342,7 +359,7 @@ class ModelsPage extends Pane {
       : [t("decide_title"), t("decide_text"), t("decide")];
     return modal(html`<form class="dialog-text model-form" @submit=${this.#answer}>
       ${text ? html`<p>${text}</p>` : nothing}
-      ${asking.kind === "decide" && asking.run.verdict ? html`<blockquote>${verdictText(asking.run)}</blockquote>` : nothing}
+      ${asking.kind === "decide" && asking.run.verdict ? html`<blockquote>${verdictLines(asking.run).map((line) => html`<p>${line}</p>`)}</blockquote>` : nothing}
       ${asking.kind === "deploy" ? html`<fieldset><legend>${t("use_role")}</legend>${ROLES.map((role) => html`<label class="choice"><input type="radio" name="role" value=${role} .checked=${role === asking.role} @change=${() => (this.asking = { ...asking, role })} /><span><strong>${t(`as_${role}`)}</strong><span class="muted">${t(`as_${role}_note`)}</span></span></label>`)}</fieldset>
         ${asking.role === "canary" ? html`<label>${t("use_share")}<span class="share-field"><input type="number" name="share" min="1" max="100" step="1" required .value=${String(Math.round(asking.share * 100))} /> %</span></label>` : nothing}` : nothing}
       <label>${t(asking.kind === "decide" ? "decide_words" : "use_reason")}<textarea name="words" rows="3" required minlength=${asking.kind === "decide" ? 10 : 1} maxlength="1000"></textarea>${asking.kind === "decide" ? nothing : html`<span class="muted">${t("use_reason_hint")}</span>`}</label>
@@ -398,12 +415,14 @@ function driftChart(subject, windows) {
   const y = (value) => HIGH - 6 - (Math.max(0, value) / most) * (HIGH - 12);
   const state = t(last.drifted ? "drift_beyond" : "drift_usual");
   const what = named("subject", subject);
+  /** @param {number} value */
+  const told = (value) => (subject === "confidence" ? decimal(value) : percent(value));
   const line = windows.map((window, i) => `${x(i).toFixed(1)},${y(window.figures.distance).toFixed(1)}`).join(" ");
   return html`<figure class="drift ${last.drifted ? "beyond" : ""}"><figcaption><h3>${what}</h3><span class="tag verdict ${last.drifted ? "worse" : "passed"}">${state}</span></figcaption>
-    <svg viewBox="0 0 ${WIDE} ${HIGH}" role="img" aria-label=${t("drift_as_text", { what, now: decimal(figures.distance, 3), from: decimal(from, 3), state })}>
+    <svg viewBox="0 0 ${WIDE} ${HIGH}" role="img" aria-label=${t("drift_as_text", { what, now: told(figures.distance), from: told(from), state })}>
       ${svg`<line class="limit" x1="0" x2=${WIDE} y1=${y(from)} y2=${y(from)} /><polyline points=${line} />
-        ${windows.map((window, i) => svg`<circle class=${window.drifted ? "beyond" : ""} cx=${x(i)} cy=${y(window.figures.distance)} r=${window.drifted ? 4 : 2.5}><title>${formatTime(window.created_at, desk.language)}: ${decimal(window.figures.distance, 3)}</title></circle>`)}`}</svg>
-    <p>${t("drift_now", { now: decimal(figures.distance, 3), from: decimal(from, 3) })} <span class="muted">${t("drift_p", { p: decimal(figures.p, 3) })}</span></p>
+        ${windows.map((window, i) => svg`<circle class=${window.drifted ? "beyond" : ""} cx=${x(i)} cy=${y(window.figures.distance)} r=${window.drifted ? 4 : 2.5}><title>${formatTime(window.created_at, desk.language)}: ${told(window.figures.distance)}</title></circle>`)}`}</svg>
+    <p>${t("drift_now", { now: told(figures.distance), from: told(from) })} <span class="muted">${t("drift_p", { p: decimal(figures.p, 3) })}</span></p>
     ${figures.confidence === undefined || figures.confidence === null ? nothing : html`<p class="muted">${t("drift_confidence", { now: decimal(figures.confidence) })} · ${named("found", "out_of_scope")} ${percent(figures.out_of_scope ?? 0)}</p>`}
-    ${figures.usual === undefined ? nothing : html`<p class="muted">${t("drift_was", { now: decimal(figures.now), usual: decimal(figures.usual) })}</p>`}</figure>`;
+    ${figures.usual === undefined ? nothing : html`<p class="muted">${t("drift_was", { now: told(figures.now), usual: told(figures.usual) })}</p>`}</figure>`;
 }

@@ -74,9 +74,7 @@ function fewLabels([, head, n, least, fewer]) {
 }
 
 /** @param {string[]} names */
-const listed = (names) => names.join(desk.language === "zh" ? "、" : ", ");
-/** @param {string[]} sentences */
-const together = (sentences) => sentences.join(desk.language === "zh" ? "" : " ");
+export const listed = (names) => names.join(desk.language === "zh" ? "、" : ", ");
 
 /** @param {{figure?: string, first: number, second: number, value: number, low: number, high: number}} found */
 function difference({ figure, first, second, value, low, high }) {
@@ -99,7 +97,7 @@ export function gateText({ gate, why, figures }) {
   const { t } = desk;
   const head = figures.head ? labels.headTitle(figures.head) : "";
   /** @param {string[]} names */
-  const titles = (names) => listed(names.map((name) => labels.title(figures.head, name)));
+  const titles = (names) => listed(names.map((name) => t("said_label", { name: labels.title(figures.head, name) })));
   const compared = ["first", "second", "value", "low", "high"].every((name) => typeof figures[name] === "number");
   switch (gate === "gain" ? `gain_${figures.gain}` : gate) {
     case "evidence":
@@ -128,10 +126,18 @@ export function gateText({ gate, why, figures }) {
   }
 }
 
-/** Why a training ended as it did: the gates or gains that decided it, a sentence of the machine, or an owner's words. @param {Judged} run */
-export function verdictText(run) {
-  for (const decided of [run.gates.filter((gate) => !gate.passed), run.gates.filter((gate) => gate.gate === "gain")]) {
-    if (decided.length && run.verdict === decided.map((gate) => gate.why).join(" ")) return together(decided.map(gateText));
-  }
-  return reasonText(run.verdict);
+/** The gates that refused a candidate; none where something else did. @param {Judged} run */
+export function refusedBy({ verdict, gates }) {
+  const failed = gates.filter((gate) => !gate.passed);
+  return verdict === failed.map((gate) => gate.why).join(" ") ? failed : [];
 }
+
+/** Why a training ended as it did: gates or gains that decided it, a sentence of the machine, or an owner's words. @param {Judged} run */
+export function verdictLines(run) {
+  const gains = run.gates.filter((gate) => gate.gate === "gain");
+  const decided = run.verdict === gains.map((gate) => gate.why).join(" ") ? gains : refusedBy(run);
+  return decided.length ? decided.map(gateText) : [reasonText(run.verdict)];
+}
+
+/** @param {Judged} run */
+export const verdictText = (run) => verdictLines(run).join(desk.language === "zh" ? "" : " ");
