@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 from playwright.sync_api import Page
 
+from duomo.models.encoders import View, _unlike
 from duomo.support.gates import Gate, Kind, decide
 from duomo.support.policy_sections import Gates
 from duomo.support.rollout import INDICATORS, Finding
@@ -199,3 +200,23 @@ def test_runs_that_kept_no_figures_keep_their_sentences(console: Page) -> None:
     ]
 
     assert say(console, "en", "what.map(said.gateText)", old) == [gate["why"] for gate in old]
+
+
+def test_why_an_uploaded_model_was_not_taken_is_told_in_both_languages(console: Page) -> None:
+    files = ("support/model_archive.py", "models/manifest.py")
+    texts = {text for file in files for name in functions(file) for text in sentences(file, name)}
+    kept = sorted(texts)
+    kept.append(_unlike(View("text.e5", "text", 384, "e5", "2"), []))
+    assert len(kept) >= 14, kept
+    names = re.compile(r"`[^`]+`|FOLDER/onnx|[\w-]+\.json|zip|Duomo|e5")
+
+    chinese = say(console, "zh", "what.map(said.refusalText)", kept)
+    assert [text for text in chinese if ENGLISH.search(names.sub("", text))] == []
+    english = say(console, "en", "what.map(said.refusalText)", kept)
+    assert [text for text in english if text.startswith("The model was not taken")] == []
+    assert "The archive lacks model.onnx. Send the whole folder." in say(
+        console,
+        "en",
+        "what.map(said.refusalText)",
+        ["/home/shop/incoming/m/model.onnx is missing. Copy the whole folder."],
+    )

@@ -7,7 +7,7 @@ import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
 import { labels } from "./labels.js";
 import { modal } from "./modal.js";
-import { gateText, listed, named, reasonText, refusedBy, verdictLines, verdictText } from "./models_said.js";
+import { gateText, listed, named, reasonText, refusalText, refusedBy, verdictLines, verdictText } from "./models_said.js";
 import { MODELS_WORDS } from "./models_words.js";
 
 extend(MODELS_WORDS);
@@ -177,7 +177,7 @@ class ModelsPage extends Pane {
       await this.#load();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.refused = error.message || errorText(error, desk.t);
+      this.refused = error.message ? refusalText(error.message) : errorText(error, desk.t);
     } finally {
       this.sending = false;
     }

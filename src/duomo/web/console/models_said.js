@@ -34,6 +34,33 @@ const MOULDS = [
   [/^head (\w+): (\d+) labels have (\d+) labelled turns or more \(fewer: (.+)\); two at least are needed\. Label more turns\.$/, fewLabels],
 ];
 
+/** Why an archive is no model of this installation: what the server says, and which words tell it. @type {[RegExp, string][]} */
+const REFUSALS = [
+  [/not a zip archive/, "refused_zip"],
+  [/is trained but not exported/, "refused_not_exported"],
+  [/the archive holds no (\S+)\. Send/, "refused_no_model"],
+  [/archive lacks (\S+), which/, "refused_lacks"],
+  [/([^/]+) is missing\. Copy/, "refused_lacks"],
+  [/([^/]+) has SHA-256/, "refused_damaged"],
+  [/([^/]+) is cut off or not JSON/, "refused_damaged"],
+  [/([^/]+) cannot be read \(/, "refused_damaged"],
+  [/has format .+, this version reads|(?:Train or export|export) the model again\.$/i, "refused_version"],
+  [/ by (.+?), version (.+?)[,;] /, "refused_encoder"],
+  [/holds (\d+) files, allowed are (\d+)/, "refused_files"],
+  [/unpacks to/, "refused_big"],
+  [/^(.+) (?:points outside of the archive|is a symbolic link|is encrypted)/, "refused_member"],
+  [/^no worker took the model/, "refused_no_worker"],
+];
+
+/** Why an uploaded model was not taken. @param {string} text */
+export function refusalText(text) {
+  for (const [mould, key] of REFUSALS) {
+    const found = mould.exec(text);
+    if (found) return desk.t(key, { a: found[1] ?? "", b: found[2] ?? "" });
+  }
+  return desk.t("refused_other", { text });
+}
+
 /** @param {number} share @param {number} [digits] */
 const percent = (share, digits = 0) => share.toLocaleString(localeOf(desk.language), { style: "percent", maximumFractionDigits: digits, minimumFractionDigits: digits });
 /** @param {number} share */
