@@ -241,7 +241,7 @@ def test_alternatives_rule_and_versions_are_one_press_away(scene: Scene, open_co
     )
     panel(page).get_by_text("Rule and versions").click()
     expect(panel(page).locator(".rule dd")).to_have_text(
-        ["4, “known errors” (policy 3)", "urgency: high (83%)", "week 3 9f2c11aa77bb", "version 12", "2026-11"]
+        ["4, “known errors” (policy 3)", "Urgency: High (83%)", "week 3 9f2c11aa77bb", "version 12", "2026-11"]
     )
 
 

@@ -4,6 +4,7 @@ import { html, nothing, styleMap, svg } from "../vendor/lit.js";
 import { extend } from "../shared/i18n.js";
 import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
+import { labels } from "./labels.js";
 
 extend({
   en: {
@@ -209,7 +210,7 @@ class WhyPanel extends Pane {
   /** @param {string} label */
   #title(label) {
     const known = [this.why?.understood, ...(this.why?.understood?.alternatives ?? [])].find((one) => one?.label === label);
-    return known?.title?.[desk.language] ?? label.replaceAll("_", " ");
+    return known?.title?.[desk.language] ?? labels.title(this.why?.understood?.head ?? "intent", label);
   }
 
   /** @param {Body} body */
@@ -228,7 +229,8 @@ class WhyPanel extends Pane {
   #worth(unit, body) {
     const { t } = desk;
     // where the confidence hardly moves because other pieces say the same, the log-odds still tell
-    if (unit.without === null || body.confidence === null || percent(body.confidence) === percent(unit.without)) return t("because_weight", { n: unit.score.toFixed(1).replace("-", "−") });
+    const alike = unit.without !== null && body.confidence !== null && Math.round(body.confidence * 100) === Math.round(unit.without * 100);
+    if (unit.without === null || body.confidence === null || alike) return t("because_weight", { n: unit.score.toFixed(1).replace("-", "−") });
     return t("because_without", { all: percent(body.confidence), n: percent(unit.without) });
   }
 
@@ -327,7 +329,7 @@ class WhyPanel extends Pane {
     const version = (/** @type {unknown} */ n) => t("because_version", { n: String(n) });
     return html`<dl class="facts">
       ${policy ? html`<dt>${t("because_row")}</dt><dd>${t("because_row_text", { row: policy.row, name: policy.name, version: policy.version })}</dd>` : nothing}
-      ${others.length ? html`<dt>${t("because_other")}</dt><dd>${others.map(([name, head]) => `${name}: ${[head.label].flat().join(", ")}${typeof head.confidence === "number" ? ` (${percent(head.confidence)}%)` : ""}`).join(" · ")}</dd>` : nothing}
+      ${others.length ? html`<dt>${t("because_other")}</dt><dd>${others.map(([name, head]) => `${labels.headTitle(name)}: ${[head.label].flat().map((label) => labels.title(name, String(label))).join(desk.language === "zh" ? "、" : ", ")}${typeof head.confidence === "number" ? ` (${percent(head.confidence)}%)` : ""}`).join(" · ")}</dd>` : nothing}
       ${versions.model ? html`<dt>${t("because_model")}</dt><dd>${versions.model.name} <code>${String(versions.model.fingerprint).slice(0, 12)}</code></dd>` : nothing}
       ${versions.knowledge ? html`<dt>${t("because_knowledge")}</dt><dd>${version(versions.knowledge)}</dd>` : nothing}
       ${versions.calibration ? html`<dt>${t("because_calibration")}</dt><dd>${versions.calibration}</dd>` : nothing}</dl>`;
