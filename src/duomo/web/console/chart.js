@@ -97,7 +97,7 @@ export class TimeChart extends LitElement {
     const at = this.at;
     return html`<figure class="chart" aria-label=${chart.title}>
       <figcaption><h3>${chart.title}</h3>${chart.note ? html`<p class="muted">${chart.note}</p>` : nothing}</figcaption>
-      <div class="plot" aria-hidden="true"></div>
+      <div class="plot" aria-hidden="true">${chart.lines.some((line) => line.values.some((value) => value !== null)) ? nothing : html`<p class="plot-none">${t("none_yet")}</p>`}</div>
       <ul class="legend" aria-hidden="true">${chart.lines.map((line) => html`<li><i class=${line.dashed ? "swatch dashed" : "swatch"} style="--swatch: var(${line.colour})"></i>${line.label}
         ${at === null ? nothing : html`<strong>${shown(line.values[at])}</strong>${ranged(line, at)}`}</li>`)}
         ${at === null ? nothing : html`<li class="when">${full[at]}</li>`}</ul>

@@ -8,6 +8,7 @@ import { desk, Pane } from "./desk.js";
 import { INSIGHTS_WORDS } from "./insights_words.js";
 import { labels } from "./labels.js";
 import { menu } from "./modal.js";
+import { reasonText } from "./models_said.js";
 
 extend(INSIGHTS_WORDS);
 
@@ -49,7 +50,7 @@ const BYS = /** @type {By[]} */ (["intent", "channel", "language", "modality", "
 const NOT_KNOWN = "-";
 const OUTCOMES = /** @type {Outcome[]} */ (["confirmed", "stood", "settling", "reopened", "open", "no_reaction"]);
 const DAY = 86_400_000; // ms
-const TIMES = [1, 2, 5, 10, 15, 30].flatMap((n) => [n, n * 60]).concat([1, 2, 3, 6, 12, 24, 48, 96, 168].map((h) => h * 3600)).sort((a, b) => a - b); // seconds
+const TIMES = [1, 2, 5, 10, 15, 30].flatMap((n) => [n, n * 60]).concat([0.1, 0.2, 0.5], [1, 2, 3, 6, 12, 24, 48, 96, 168].map((h) => h * 3600)).sort((a, b) => a - b); // seconds
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 /** The day it is here, `ago` days back, as 2026-11-24. @param {number} [ago] */
@@ -346,7 +347,7 @@ function agreement({ overall, by_intent: rows }) {
   return html`<section class="panel agreement" aria-label=${t("agreement")}><h2>${t("agreement")}</h2><p class="muted">${t("agreement_note")}</p>
     ${overall.n ? html`<p class="overall"><strong>${percent(overall.rate)}</strong> ${t("agreement_overall")} · ${t("n_of", { k: number(overall.k), n: number(overall.n) })} · ${t("interval", { low: percent(overall.low), high: percent(overall.high) })}</p>
       <div class="scroll" tabindex="0" role="group" aria-label=${t("agreement")}><table><thead><tr><th scope="col">${t("said_by_people")}</th><th scope="col">${t("agreed")}</th><th scope="col" class="num">n</th><th scope="col">${t("instead")}</th></tr></thead>
-        <tbody>${rows.map((row) => html`<tr><th scope="row">${labels.title("intent", row.name)}</th><td>${shareBar(row.agreed, "good")}</td><td class="num">${number(row.agreed.n)}</td><td>${row.instead ? labels.title("intent", row.instead) : "–"}</td></tr>`)}</tbody></table></div>` : html`<p class="none">${t("agreement_none")}</p>`}</section>`;
+        <tbody>${rows.map((row) => html`<tr><th scope="row">${labels.title("intent", row.name)}</th><td>${shareBar(row.agreed, "good")}</td><td class="num">${number(row.agreed.n)}</td><td>${row.instead ? labels.title("intent", row.instead) : "–"}</td></tr>`)}</tbody></table></div>` : html`<p class="none">${t("labels_none")}</p>`}</section>`;
 }
 
 /** @param {Version[]} found */
@@ -357,5 +358,5 @@ function versions(found) {
   return html`<section class="panel versions" aria-label=${t("versions")}><h2>${t("versions")}</h2><p class="muted">${t("versions_note")}</p>
     ${found.length ? html`<ul>${[...found].reverse().map((version) => html`<li><strong>${version.kind === "model" ? t("version_model", { name: version.name }) : t("version_policy", { n: version.version })}</strong>
       ${version.kind === "model" ? html`<code>${version.version.slice(0, 8)}</code><span class="tag">${t(`role_${version.role}`, { share: percent(version.share) })}</span>` : nothing}
-      <span class="muted">${version.ended_at ? t("version_span", { from: day(version.began_at), to: day(version.ended_at) }) : t("version_since", { day: day(version.began_at) })}${version.note ? ` · ${version.note}` : ""}</span></li>`)}</ul>` : html`<p class="none">${t("versions_none")}</p>`}</section>`;
+      <span class="muted">${version.ended_at ? t("version_span", { from: day(version.began_at), to: day(version.ended_at) }) : t("version_since", { day: day(version.began_at) })}${version.note ? ` · ${reasonText(version.note)}` : ""}</span></li>`)}</ul>` : html`<p class="none">${t("versions_none")}</p>`}</section>`;
 }
