@@ -45,6 +45,7 @@ class RiskCurve extends Pane {
             ${[0, 25, 50, 75, 100].map((at) => svg`<path class="grid" d="M${at} 0V100M0 ${at}H100" />`)}
             <path class="band" d=${band(known, top)} /><path class="risk" d=${line(known, top)} />
             <path class="at" d="M${100 * chosen.answered} 0V100" /></svg>
+          ${known.length ? nothing : html`<p class="curve-none muted">${t("curve_none_judged")}</p>`}
           ${now.map((point) => this.#dot(point, top, "now"))}${this.#dot(chosen, top, "chosen")}
         </div>
         <div class="axis x" aria-hidden="true">${[0, 0.25, 0.5, 0.75, 1].map((part) => html`<span>${percent(part)}</span>`)}</div>
