@@ -14,7 +14,7 @@ const NUMBERED = 9;
 const NAME = /^[a-z][a-z0-9_]{0,62}$/;
 
 /** @param {number} share [0, 1] */
-export const percent = (share) => `${Math.round(share * 100)} %`;
+export const percent = (share) => `${Math.round(share * 100)}${desk.language === "zh" ? "%" : " %"}`;
 
 /** "Gift card balance" -> gift_card_balance; what no such name can be made of gives "". @param {string} text */
 export function nameOf(text) {

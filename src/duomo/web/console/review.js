@@ -63,6 +63,11 @@ class Queue {
     return this.items[0] ?? null;
   }
 
+  /** How many were put off here. */
+  get skipped() {
+    return this.history.filter((one) => one.name === null).length;
+  }
+
   /** @param {string} head */
   begin(head) {
     this.head = head;
@@ -226,6 +231,7 @@ class ReviewQueue extends Pane {
   #act(key) {
     if (key === "?") this.helps = true;
     else if (key === "u") this.#undo();
+    else if (key === "Enter" && this.querySelector(".review-done")) queue.begin(queue.head);
     else if (!queue.current || !this.#choice) return false;
     else if (/^[1-9]$/.test(key)) this.#choice.pick(Number(key));
     else if (key === "Enter") this.#choice.confirm();
@@ -296,8 +302,9 @@ class ReviewQueue extends Pane {
     }
     if (!item && queue.state !== "ready") return html`<p class="empty muted">${t("loading")}</p>`;
     if (!item) {
-      return html`<div class="empty review-done" tabindex="-1">${icon("check", 32)}<p><strong>${t("review_none")}</strong></p><p>${t("review_none_hint")}</p>
-        <button class="button" type="button" @click=${() => queue.begin(queue.head)}>${icon("retry", 18)}${t("review_again")}</button></div>`;
+      const { skipped } = queue;
+      return html`<div class="empty review-done" tabindex="-1">${icon("check", 32)}<p><strong>${t(skipped ? "review_none_but" : "review_none", { n: skipped })}</strong></p><p>${t("review_none_hint")}</p>
+        <button class="button" type="button" @click=${() => queue.begin(queue.head)}>${icon("retry", 18)}${t(skipped ? "review_again_skipped" : "review_again")}<kbd aria-hidden="true">Enter</kbd></button></div>`;
     }
     return html`<div class="review">
       <article class="review-item" tabindex="-1" aria-label=${t("review_item")} data-id=${item.message_id}>${this.#why(item)} ${this.#content(item)}
