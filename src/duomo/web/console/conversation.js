@@ -238,10 +238,16 @@ class Conversation extends Pane {
     return html`<section class="brief" aria-label=${t("brief")}>
       <header><h3>${icon("note", 17)}${t("brief")}</h3>
         <button class="link" type="button" aria-expanded=${hidden ? "false" : "true"} @click=${() => (this.briefHidden = !hidden)}>${t(hidden ? "brief_show" : "brief_hide")}</button></header>
-      ${brief.reason ? html`<p class="brief-reason"><strong>${t("brief_reason")}</strong>${reasonText(brief.reason)}</p>` : nothing}
+      ${brief.reason ? html`<p class="brief-reason"><strong>${t("brief_reason")}</strong>${reasonText(brief.reason)}${brief.reason === "policy" ? html` <span class="muted">${this.#ruleName()}</span>` : nothing}</p>` : nothing}
       ${hidden ? nothing : html`<div class="brief-body" tabindex="0" role="group" aria-label=${t("brief")}><dl>${rows.filter(([, , items]) => items.length).map(([name, sign, items]) => html`<dt class=${name}>${icon(sign, 15)}${t(`brief_${name}`)}</dt>
         <dd>${items.length === 1 ? items[0] : html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`}</dd>`)}</dl></div>`}
     </section>`;
+  }
+
+  /** The name of the policy's row that handed over last. */
+  #ruleName() {
+    const rows = [...(desk.thread?.messages.values() ?? [])].map((message) => /** @type {any} */ (message.decision)?.policy).filter((row) => row?.do === "hand_over");
+    return rows.at(-1)?.name ?? "";
   }
 
   // -- timeline ------------------------------------------------------------------------------------------------------
