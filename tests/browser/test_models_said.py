@@ -162,6 +162,17 @@ def test_every_sentence_that_the_machine_keeps_is_told_in_both_languages(console
     assert [text for text, own in zip(english, kept, strict=True) if text == own and own not in chinese] == []
 
 
+def test_why_a_change_is_not_possible_is_told_in_both_languages(console: Page) -> None:
+    asked = [("support/improve.py", "decide"), ("support/rollout.py", "roll_back"), ("support/registry.py", "deploy")]
+    told = {text for file, name in asked for text in sentences(file, name)}
+    told = {text for text in told if not text.startswith("there is no such")}  # told by its code, as everywhere
+    assert "there is no former model to go back to. Deploy another one, or retire this one." in told
+    assert len(told) >= 5
+
+    chinese = say(console, "zh", "what.map(said.reasonText)", sorted(told))
+    assert [text for text in chinese if ENGLISH.search(text)] == []
+
+
 def test_what_took_a_model_back_or_let_it_pass_is_told_with_its_figures(console: Page) -> None:
     worse = [Finding(name, (7, 20), (3, 30), 2000.0, 500.0, True) for name in (*INDICATORS, "wrong")]
     reasons = ["worse: " + "; ".join(map(str, worse)), "shadow passed 100 turns", "canary passed 40 turns"]

@@ -153,7 +153,7 @@ class ModelsPage extends Pane {
       await this.#load();
       return true;
     } catch (error) {
-      if (error instanceof ApiError && error.code === "bad_input" && error.message) desk.toast(error.message, { tone: "danger" });
+      if (error instanceof ApiError && ["bad_input", "conflict"].includes(error.code) && error.message) desk.toast(reasonText(error.message), { tone: "danger" });
       else desk.report(error);
       return false;
     } finally {

@@ -23,6 +23,9 @@ const FIXED = new Map([
   ["this very model was taken back before; only an owner may let it answer again.", "said_only_owner"],
   ["the training could not be finished; the logs say why.", "said_unfinished"],
   ["training needs the extra [train]. Install it for the workers: pip install 'duomo[train]'", "said_needs_train"],
+  ["there is no former model to go back to. Deploy another one, or retire this one.", "said_no_former"],
+  ["this model is the active one. Activate another, then give this one the role.", "said_is_active"],
+  ["write in a sentence why this model shall answer although a gate refused it.", "said_write_why"],
 ]);
 
 /** Sentences with something in them. @type {[RegExp, (found: string[]) => string][]} */
@@ -32,6 +35,8 @@ const MOULDS = [
   [/^the training ended with code (\d+)\.$/, ([, code]) => desk.t("said_ended", { code })],
   [/^the training was killed (\d+) times; is there enough memory\?$/, ([, n]) => desk.t("said_killed", { n })],
   [/^head (\w+): (\d+) labels have (\d+) labelled turns or more \(fewer: (.+)\); two at least are needed\. Label more turns\.$/, fewLabels],
+  [/^only a refused candidate can be promoted by an owner; this one is (\w+)\.$/, ([, state]) => desk.t("said_not_refused", { state: named("training", state) })],
+  [/^a canary takes a share above 0 and up to 1, other roles none; came /, () => desk.t("said_share")],
 ];
 
 /** Why an archive is no model of this installation: what the server says, and which words tell it. @type {[RegExp, string][]} */
@@ -74,7 +79,7 @@ const rate = ([k, n]) => (n ? percent(k / n) : "–");
 /** A word of ours, or what the server calls it. @param {string} key @param {string} name */
 export const named = (key, name) => (desk.t(`${key}_${name}`) === `${key}_${name}` ? name.replaceAll("_", " ") : desk.t(`${key}_${name}`));
 
-/** What the machine wrote: why a model has its role or lost it, why a training failed. Another's words stay. @param {string} text */
+/** What the machine wrote: why a model has its role or lost it, a training failed, a change is not possible. Other words stay. @param {string} text */
 export function reasonText(text) {
   const fixed = FIXED.get(text);
   if (fixed) return desk.t(fixed);
