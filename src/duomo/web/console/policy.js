@@ -9,6 +9,7 @@ import { diff } from "./diff.js";
 import { labels } from "./labels.js";
 import { modal } from "./modal.js";
 import { reasonText } from "./models_said.js";
+import { mistakeText } from "./policy_said.js";
 import { POLICY_WORDS } from "./policy_words.js";
 import { percent, pointSays } from "./risk_curve.js";
 
@@ -318,7 +319,7 @@ class PolicyPage extends Pane {
       ${point ? html`<p class="says">${pointSays(point)}</p>` : nothing}
       <p class="muted">${tried ? t("save_tried", { changed: tried.changed, turns: tried.turns }) : t("save_not_tried")}</p>
       ${this.#warnings(3)}
-      <label class="field"><span>${t("save_note")}</span><input name="note" maxlength="200" .value=${this.note} @input=${(/** @type {Event} */ event) => (this.note = /** @type {HTMLInputElement} */ (event.target).value)} /></label>
+      <label class="field"><span>${t("save_note")}</span><input name="note" maxlength="200" autofocus .value=${this.note} @input=${(/** @type {Event} */ event) => (this.note = /** @type {HTMLInputElement} */ (event.target).value)} /></label>
       <div class="form-buttons"><button class="button" type="button" @click=${close}>${t("cancel")}</button><button class="button primary" type="submit" ?disabled=${this.busy}>${t(this.busy ? "saving" : "save_now")}</button></div></form>`,
       { label: t("save_title", { n: (this.held?.version ?? 0) + 1 }), onClose: close });
   }
@@ -335,7 +336,7 @@ class PolicyPage extends Pane {
     const { t } = desk;
     const told = this.check?.warnings ?? [];
     if (!told.length) return nothing;
-    return html`<div class="policy-warnings"><p class="banner warn">${icon("info", 18)}${t("policy_warnings")}</p><ul>${told.slice(0, most).map((one) => html`<li><span class="muted">${t("policy_line", { n: one.line })}</span> ${one.message}</li>`)}${told.length > most ? html`<li class="muted">${t("policy_more", { n: told.length - most })}</li>` : nothing}</ul></div>`;
+    return html`<div class="policy-warnings"><p class="banner warn">${icon("info", 18)}${t("policy_warnings")}</p><ul>${told.slice(0, most).map((one) => html`<li><span class="muted">${t("policy_line", { n: one.line })}</span> ${mistakeText(one.message)}</li>`)}${told.length > most ? html`<li class="muted">${t("policy_more", { n: told.length - most })}</li>` : nothing}</ul></div>`;
   }
 
   // -- rules ---------------------------------------------------------------------------------------------------------
@@ -403,7 +404,7 @@ class PolicyPage extends Pane {
           .value=${live(this.text)} @input=${(/** @type {Event} */ event) => this.#write(/** @type {HTMLTextAreaElement} */ (event.target).value)} @scroll=${this.#scroll}></textarea></div>
       <div id="policy-mistakes" class="mistakes" role="status">
         <p class=${mistakes.length ? "field-error" : "fine"}>${icon(mistakes.length ? "alert" : "check", 16)}${this.checking ? t("policy_checking") : this.#verdict()}</p>
-        <ul>${mistakes.map((one) => html`<li><button class="link" type="button" @click=${() => this.#jump(one.line)}>${t("policy_line", { n: one.line })}</button> <span>${one.message}</span></li>`)}</ul></div>
+        <ul>${mistakes.map((one) => html`<li><button class="link" type="button" @click=${() => this.#jump(one.line)}>${t("policy_line", { n: one.line })}</button> <span>${mistakeText(one.message)}</span></li>`)}</ul></div>
       ${this.#warnings()}`;
   }
 
