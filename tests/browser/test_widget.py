@@ -138,6 +138,19 @@ def test_a_customer_can_ask_for_a_person_before_writing_anything(page: Page, ser
     assert server.calls == [("handoff", {})]
 
 
+def test_a_long_answer_is_shown_from_its_beginning_and_a_question_from_its_end(page: Page, server: FakeServer) -> None:
+    server.answer = silent
+    widget = Widget(page, server).visit().open()
+    widget.say("How do I set it up?")
+    until_received(page, server, 1)
+    expect(page.locator("duomo-message .delivery")).to_have_count(0)
+    server.conversation.message("bot", "\n\n".join(f"Press button {n}." for n in range(1, 60)))
+    expect(page.get_by_text("Press button 1.", exact=True)).to_be_in_viewport()
+    expect(page.get_by_text("Press button 59.", exact=True)).not_to_be_in_viewport()
+    widget.say("And then?")
+    expect(page.locator("duomo-chat li").last).to_be_in_viewport(ratio=0.9)
+
+
 def test_the_buttons_of_a_clarifying_question_send_their_text(page: Page, server: FakeServer) -> None:
     server.answer = cited("Which one? [1]", options=["The router", "The speaker"])
     widget = Widget(page, server).visit().open()

@@ -178,7 +178,12 @@ export class DuomoChat extends LitElement {
   #toEnd = () => {
     const log = this.renderRoot.querySelector(".log");
     if (!log) return;
-    log.scrollTop = log.scrollHeight;
+    const end = log.scrollHeight - log.clientHeight;
+    const last = /** @type {HTMLElement | null} */ (log.querySelector("ol > li:last-child"));
+    const said = /** @type {any} */ (last?.querySelector("duomo-message"))?.message;
+    // an answer longer than what is seen is read from its beginning; whoever went on reading is not taken back
+    const begin = last && said && said.author !== "customer" ? Math.max(log.scrollTop, last.offsetTop - 12) : end;
+    log.scrollTop = Math.min(end, begin);
     this.below = false;
   };
 
