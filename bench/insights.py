@@ -25,7 +25,7 @@ from duomo.support import insights
 RUNS = 5
 FILL = """
 INSERT INTO conversations (id, workspace_id, contact_id, channel, language, status, created_at, asked_at, bot_at,
-    opened_at, agent_at, resolved_at, reopened_at, confirmed_at, handoff_reason, csat_score, sent, intent, team)
+    opened_at, agent_at, resolved_at, reopened_at, confirmed_at, opened_reason, csat_score, sent, intent, team)
 SELECT md5('c' || i)::uuid, %(w)s, %(contact)s, CASE WHEN i %% 5 = 0 THEN 'app' ELSE 'web' END,
     CASE WHEN i %% 3 = 0 THEN 'en' ELSE 'zh' END, CASE WHEN i %% 4 = 0 THEN 'resolved' ELSE 'pending' END, t, t,
     t + make_interval(secs => i %% 9), CASE WHEN i %% 5 = 0 THEN t + interval '1 minute' END,

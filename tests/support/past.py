@@ -14,7 +14,7 @@ TEAMS = {"track_order": "orders", "return_item": "returns", "error_code": "techn
 HOPES = {"track_order": 0.8, "return_item": 0.6, "error_code": 0.45, "invoice": 0.7, None: 0.15}  # the bot can answer
 _COLUMNS = (
     *("channel", "language", "status", "created_at", "asked_at", "bot_at", "opened_at", "agent_at", "resolved_at"),
-    *("reopened_at", "confirmed_at", "handoff_reason", "csat_score", "sent", "intent", "team"),
+    *("reopened_at", "confirmed_at", "opened_reason", "called_at", "csat_score", "sent", "intent", "team"),
 )
 
 
@@ -62,10 +62,12 @@ def _conversation(chance: random.Random, at: datetime, now: datetime, *, learned
 def _with_people(chance: random.Random, row: Row, at: datetime) -> None:
     now = datetime.now(UTC)
     reasons = ["low_confidence", "requested", "repeated_failure", "agent"]
+    opened = at + timedelta(minutes=chance.uniform(0.5, 6))
     row |= {
-        "opened_at": at + timedelta(minutes=chance.uniform(0.5, 6)),
+        "opened_at": opened,
+        "called_at": opened,
         "status": "open",
-        "handoff_reason": chance.choices(reasons, [5, 3, 2, 1])[0],
+        "opened_reason": chance.choices(reasons, [5, 3, 2, 1])[0],
         "team": TEAMS.get(row["intent"]),
     }
     answered = row["opened_at"] + timedelta(seconds=chance.lognormvariate(5, 1.1))

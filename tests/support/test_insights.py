@@ -76,7 +76,7 @@ def counted(rows: Sequence[Row]) -> Figures:
         outcomes={name: outcomes[name] for name in insights.OUTCOMES},
         waiting=sum(r["status"] == "open" and not r["agent_at"] for r in rows),
         first_bot=took(rows, "asked_at", "bot_at"),
-        first_people=took([r for r in rows if r["handoff_reason"] != "agent"], "opened_at", "agent_at"),
+        first_people=took([r for r in rows if r["opened_reason"] != "agent"], "opened_at", "agent_at"),
         handling=took(rows, "opened_at", "resolved_at"),
         csat=Csat(
             len(given),
@@ -262,7 +262,7 @@ async def rate(customer: Customer, score: int) -> None:
 
 async def wait(customer: Customer, hours: float) -> None:
     """Let time pass: everything that has happened in the conversation happened so much earlier."""
-    names = ("asked", "bot", "agent", "opened", "resolved", "reopened", "confirmed")
+    names = ("asked", "bot", "agent", "opened", "called", "resolved", "reopened", "confirmed")
     moved = ", ".join(f"{name}_at = {name}_at - %(by)s" for name in names)
     async with customer.db.transaction(customer.workspace.id) as tx:
         asked = {"by": timedelta(hours=hours), "id": customer.conversation_id}
@@ -318,6 +318,40 @@ async def test_a_confirmation_does_not_outlast_a_person_having_to_be_called(cust
     assert (found["outcome"], found["handed_over"], found["waits"]) == ("open", True, True)
 
 
+async def test_a_rating_does_not_outlast_a_second_hand_over(customer: Customer, agent: str) -> None:
+    await customer.says("Where is my parcel?")
+    await customer.act("hand_off", by="customer")
+    await customer.act("take_over", agent_id=agent)
+    await customer.act("resolve", agent_id=agent)
+    await rate(customer, 5)
+    found = [(await facts(customer))["outcome"]]
+    await wait(customer, 1)
+    await customer.says("It is still not here!")
+    await customer.act("hand_off", by="customer")
+    found.append((await facts(customer))["outcome"])
+    await customer.act("resolve", agent_id=agent)
+    await wait(customer, 1)
+    await rate(customer, 5)
+    found.append((await facts(customer))["outcome"])
+    assert found == ["confirmed", "reopened", "confirmed"]
+
+
+async def test_early_praise_and_a_rating_after_the_hand_over_confirm(customer: Customer, agent: str) -> None:
+    await customer.says("Where is my parcel?")
+    await praise(customer, await answer(customer), "up")
+    await wait(customer, 1)
+    await customer.act("hand_off", by="customer")
+    await customer.act("resolve", agent_id=agent)
+    await rate(customer, 5)
+    assert (await facts(customer))["outcome"] == "confirmed"
+
+
+async def test_praise_of_words_that_answer_nothing_confirms_nothing(customer: Customer) -> None:
+    await customer.says("Where is my parcel?")
+    await praise(customer, await answer(customer, kind="handoff"), "up")
+    assert (await facts(customer))["outcome"] == "no_reaction"
+
+
 async def test_what_was_resolved_counts_after_72_hours_and_not_before(customer: Customer, agent: str) -> None:
     await customer.says("Where is my parcel?")
     await customer.act("take_over", agent_id=agent)
@@ -368,6 +402,35 @@ async def test_a_question_and_then_a_thank_you_is_a_reopening(customer: Customer
     assert (await facts(customer))["outcome"] == "reopened"
 
 
+async def test_a_thank_you_and_then_a_question_is_a_reopening(customer: Customer, agent: str) -> None:
+    await customer.says("Where is my parcel?")
+    await customer.act("take_over", agent_id=agent)
+    await customer.act("resolve", agent_id=agent)
+    await wait(customer, 1)
+    await customer.says("Thank you!")
+    await answer(customer, outcome="thanks")
+    await wait(customer, 1)
+    await customer.says("It is broken again!")
+    await answer(customer)
+    found = [(await facts(customer))["outcome"]]
+    await wait(customer, 100)
+    found.append((await facts(customer))["outcome"])
+    assert found == ["reopened", "reopened"]
+
+
+@pytest.mark.parametrize("action", ["hand_off", "take_over"])
+async def test_a_person_who_comes_after_a_thank_you_reopens(customer: Customer, agent: str, action: str) -> None:
+    await customer.says("Where is my parcel?")
+    await customer.act("take_over", agent_id=agent)
+    await customer.act("resolve", agent_id=agent)
+    await wait(customer, 1)
+    await customer.says("Thank you!")
+    await answer(customer, outcome="thanks")
+    await customer.act(action, **({"by": "system"} if action == "hand_off" else {"agent_id": agent}))
+    await wait(customer, 100)
+    assert (await facts(customer))["outcome"] == "reopened"
+
+
 async def test_the_first_words_and_what_was_sent_are_noted_as_they_come(customer: Customer, blobs: Blobs) -> None:
     agent = await new_agent(customer.db, customer.workspace)
     await customer.says("", IncomingFile("audio", "audio/wav", "a.wav", blobs.put(customer.workspace.id, b"1"), 1))
@@ -406,8 +469,11 @@ async def test_nobody_waited_for_an_agent_who_came_by_herself(customer: Customer
             tx, conversation_id=customer.conversation_id, message_id=str(uuid.uuid4()), agent_id=agent, text="Here.",
             language="en", files=(), fingerprint=b"", after=0,
         )  # fmt: skip
-    found = await facts(customer)
-    assert (found["handed_over"], found["people_s"]) == (True, None)
+    found = [await facts(customer)]
+    await customer.act("resolve", agent_id=agent)
+    await customer.says("Thank you!")
+    found.append(await facts(customer))
+    assert [(one["handed_over"], one["people_s"]) for one in found] == [(True, None)] * 2
 
 
 # What the bot did not know ----------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ ALTER TABLE conversations ADD COLUMN team text;                -- that it was ha
 ALTER TABLE conversations ADD COLUMN priority text NOT NULL DEFAULT 'normal'
     CHECK (priority IN ('low', 'normal', 'high', 'urgent'));
 ALTER TABLE conversations ADD COLUMN opened_at timestamptz;    -- first handed over to people
+ALTER TABLE conversations ADD COLUMN opened_reason text;       -- why, that first time
+ALTER TABLE conversations ADD COLUMN called_at timestamptz;    -- last handed over to people
 ALTER TABLE conversations ADD COLUMN resolved_at timestamptz;  -- last resolved; stays when it is reopened
 ALTER TABLE conversations ADD COLUMN reopened_at timestamptz;  -- last left `resolved` for more than a thank-you
 ALTER TABLE conversations ADD COLUMN confirmed_at timestamptz; -- the customer said that it helped
@@ -302,6 +304,12 @@ BEGIN
                 SELECT FROM messages m WHERE m.conversation_id = c.id AND m.id <> NEW.id AND m.author = 'bot'
                     AND m.kind IN ('answer', 'clarify', 'handoff') AND m.created_at >= c.reopened_at
                     AND coalesce(m.decision ->> 'outcome', '') <> ALL(_small_talk));
+        ELSE                                   -- the question that it answers may have come after a "thank you"
+            UPDATE conversations c SET reopened_at = q.asked_at
+            FROM (SELECT max(created_at) AS asked_at FROM messages
+                  WHERE conversation_id = NEW.conversation_id AND author = 'customer') q
+            WHERE c.id = NEW.conversation_id AND c.status <> 'resolved' AND q.asked_at > c.resolved_at
+              AND coalesce(c.reopened_at < c.resolved_at, true);
         END IF;
     ELSIF NEW.author = 'agent' AND NEW.kind <> 'note' THEN
         UPDATE conversations SET agent_at = NEW.created_at WHERE id = NEW.conversation_id AND agent_at IS NULL;
@@ -334,7 +342,8 @@ CREATE TRIGGER note_intent AFTER INSERT ON predictions
 
 UPDATE conversations c SET                     -- of conversations that were there before
     asked_at = m.asked_at, bot_at = m.bot_at, agent_at = m.agent_at, sent = m.sent || p.sent,
-    opened_at = e.opened_at, resolved_at = e.resolved_at,
+    opened_at = e.opened_at, called_at = e.called_at, opened_reason = CASE WHEN e.opened_at IS NOT NULL THEN c.handoff_reason END,
+    resolved_at = e.resolved_at,
     reopened_at = CASE WHEN c.status <> 'resolved' THEN e.reopened_at END,
     confirmed_at = CASE WHEN m.helped OR c.csat_score >= 4 THEN c.updated_at END
 FROM (SELECT conversation_id, min(created_at) FILTER (WHERE author = 'customer') AS asked_at,
@@ -347,6 +356,7 @@ FROM (SELECT conversation_id, min(created_at) FILTER (WHERE author = 'customer')
               FROM parts f JOIN messages n ON n.id = f.message_id
               WHERE n.conversation_id = m.conversation_id AND n.author = 'customer') p,
      LATERAL (SELECT min(created_at) FILTER (WHERE data ->> 'status' = 'open') AS opened_at,
+                     max(created_at) FILTER (WHERE data ->> 'status' = 'open') AS called_at,
                      max(created_at) FILTER (WHERE data ->> 'status' = 'resolved') AS resolved_at,
                      max(created_at) FILTER (WHERE data ->> 'status' <> 'resolved') AS reopened_at
               FROM events v WHERE v.conversation_id = m.conversation_id AND v.kind = 'status') e
@@ -357,18 +367,22 @@ WHERE c.id = m.conversation_id;
 CREATE VIEW conversation_facts WITH (security_invoker = true) AS
 SELECT *, outcome IN ('confirmed', 'stood') AS verified FROM (
     SELECT c.id, c.workspace_id, c.created_at, c.channel, c.language, c.team, c.priority, c.status, c.sent,
-        coalesce((SELECT l.value #>> '{}' FROM labels l WHERE l.conversation_id = c.id AND l.kind = 'head'
-                      AND l.head = 'intent' AND l.origin <> 'second' ORDER BY l.created_at DESC LIMIT 1),
+        coalesce((SELECT l.value #>> '{}' FROM labels l  -- as valid_labels has them, by the index of conversations
+                  WHERE l.conversation_id = c.id AND l.kind = 'head' AND l.head = 'intent' AND l.origin <> 'second'
+                    AND l.value <> 'null' AND NOT EXISTS (
+                        SELECT FROM labels n WHERE n.message_id = l.message_id AND n.kind = 'head'
+                            AND n.head = 'intent' AND n.origin <> 'second' AND (n.created_at, n.id) > (l.created_at, l.id))
+                  ORDER BY l.created_at DESC LIMIT 1),
                  c.intent) AS intent,
-        c.opened_at IS NOT NULL AS handed_over, c.handoff_reason, c.csat_score, c.csat_comment,
+        c.opened_at IS NOT NULL AS handed_over, c.opened_reason AS handoff_reason, c.csat_score, c.csat_comment,
         c.opened_at IS NOT NULL AND c.agent_at IS NULL AND c.status IN ('open', 'snoozed') AS waits,
         extract(epoch FROM c.bot_at - c.asked_at)::float8 AS bot_s,
-        CASE WHEN c.agent_at >= c.opened_at AND c.handoff_reason IS DISTINCT FROM 'agent'  -- nobody waited for those
+        CASE WHEN c.agent_at >= c.opened_at AND c.opened_reason IS DISTINCT FROM 'agent'  -- nobody waited for those
              THEN extract(epoch FROM c.agent_at - c.opened_at)::float8 END AS people_s,
         CASE WHEN c.resolved_at > c.opened_at
              THEN extract(epoch FROM c.resolved_at - c.opened_at)::float8 END AS handling_s,
         CASE
-            WHEN c.confirmed_at IS NOT NULL AND (c.opened_at IS NULL OR c.opened_at <= c.confirmed_at) THEN 'confirmed'
+            WHEN c.confirmed_at IS NOT NULL AND (c.called_at IS NULL OR c.called_at <= c.confirmed_at) THEN 'confirmed'
             WHEN c.reopened_at > c.resolved_at AND c.reopened_at < c.resolved_at + interval '72 hours' THEN 'reopened'
             WHEN c.resolved_at <= now() - interval '72 hours' THEN 'stood'
             WHEN c.resolved_at IS NOT NULL THEN 'settling'

@@ -18,7 +18,10 @@ UPDATE conversations SET
     snoozed_until = %(snoozed_until)s, failures = %(failures)s, updated_at = now(),
     opened_at = CASE WHEN %(status)s = 'open' THEN coalesce(opened_at, now()) ELSE opened_at END,
     resolved_at = CASE WHEN %(status)s = 'resolved' AND status <> 'resolved' THEN now() ELSE resolved_at END,
-    reopened_at = CASE WHEN %(status)s <> 'resolved' AND status = 'resolved' THEN now() ELSE reopened_at END
+    opened_reason = CASE WHEN %(status)s = 'open' AND opened_at IS NULL THEN %(handoff_reason)s ELSE opened_reason END,
+    called_at = CASE WHEN %(status)s = 'open' AND status NOT IN ('open', 'snoozed') THEN now() ELSE called_at END,
+    reopened_at = CASE WHEN %(status)s <> 'resolved' AND status = 'resolved'  -- or a person came after a "thank you"
+            OR %(status)s = 'open' AND resolved_at > coalesce(reopened_at, '-infinity') THEN now() ELSE reopened_at END
 WHERE id = %(id)s;
 
 -- name: set_team
@@ -51,8 +54,9 @@ WHERE id = %(id)s;
 -- A good rating confirms that it helped; a worse one takes that back, unless an answer has been praised.
 UPDATE conversations c SET csat_score = %(score)s, csat_comment = %(comment)s, updated_at = now(),
     confirmed_at = CASE
-        WHEN %(score)s >= 4 THEN coalesce(confirmed_at, now())
-        WHEN EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id AND m.feedback = 'up') THEN confirmed_at
+        WHEN %(score)s >= 4 THEN now()
+        WHEN EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id AND m.feedback = 'up' AND m.kind = 'answer')
+        THEN confirmed_at
     END
 WHERE id = %(id)s;
 
@@ -135,11 +139,11 @@ WITH changed AS (
     UPDATE messages SET feedback = %(value)s
     WHERE id = %(id)s AND conversation_id = %(conversation_id)s AND author = 'bot'
       AND feedback IS DISTINCT FROM %(value)s
-    RETURNING conversation_id)
+    RETURNING conversation_id, kind)
 UPDATE conversations c SET confirmed_at = CASE
-        WHEN %(value)s::text = 'up' THEN now()
+        WHEN %(value)s::text = 'up' AND changed.kind = 'answer' THEN now()
         WHEN c.csat_score >= 4 OR EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id
-            AND m.feedback = 'up' AND m.id <> %(id)s::uuid) THEN c.confirmed_at
+            AND m.feedback = 'up' AND m.kind = 'answer' AND m.id <> %(id)s::uuid) THEN c.confirmed_at
     END
 FROM changed WHERE c.id = changed.conversation_id;
 
