@@ -82,6 +82,14 @@ async def test_a_question_that_makes_no_sense_is_refused(agent: Person, asked: d
         assert answer.json()["error"]["message"].startswith(message)
 
 
+@pytest.mark.parametrize("path", ["insights", "insights.csv"])
+async def test_a_period_of_which_only_the_end_is_told_may_not_end_before_all_time(agent: Person, path: str) -> None:
+    answer = await agent.get(path, params={"to": "0001-01-05"})
+    assert answer.status_code == 422
+    told = "the period ends on 0001-01-05; there is nothing before 1970-01-01. Choose a later one."
+    assert answer.json()["error"]["message"] == told
+
+
 async def test_without_a_period_the_last_thirty_days_are_shown(agent: Person) -> None:
     found = (await agent.get("insights")).json()
     assert len(found["steps"]) == 30

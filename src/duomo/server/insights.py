@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from duomo.errors import InputError
 from duomo.server.auth import AgentDep
 from duomo.server.site import SiteDep
 from duomo.store.postgres import Tx
@@ -203,6 +204,8 @@ async def _period(
 ) -> Period:
     await insights.check_time_zone(tx, tz)
     last = until or await tx.value("today", tz=tz)
+    if last < insights.EARLIEST:
+        raise InputError(f"the period ends on {last}; there is nothing before {insights.EARLIEST}. Choose a later one.")
     first = since or last - timedelta(days=_DAYS - 1)
     narrowed = None if only is None else (by, None if only == _NOT_KNOWN else only)
     return Period.of(first, last, tz=tz, step=step, only=narrowed)

@@ -24,6 +24,7 @@ Outcome = Literal["confirmed", "stood", "settling", "reopened", "open", "no_reac
 than 72 h ago · reopened: within 72 h · open: with people · no_reaction: answered, and the customer said no more."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+EARLIEST = date(1970, 1, 1)  # that a period may end on
 LONGEST_DAYS = 731
 WEEKS_FROM = 63  # days; a longer period is shown by the week
 TOPICS = 8  # unanswered topics shown
