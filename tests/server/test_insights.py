@@ -127,6 +127,7 @@ async def test_the_table_of_conversations_runs_no_formula(
     agent: Person, db: Database, workspace: Workspace, rows: list[dict[str, Any]]
 ) -> None:
     formulas = ['=HYPERLINK("https://example.com")', "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
+    formulas += ["＝1+1", "＋1", "－1+1", "＠SUM(A1)"]
     async with db.transaction(workspace.id) as tx:
         ids = await past.insert(tx, [rows[0] | {"csat_score": 5} for _ in formulas])
         for id, formula in zip(ids, formulas, strict=True):

@@ -234,7 +234,7 @@ _COLUMNS = (
     *("id", "created_at", "channel", "language", "intent", "sent", "team", "priority", "status", "outcome", "verified"),
     *("handed_over", "handoff_reason", "bot_s", "people_s", "handling_s", "csat_score", "csat_comment"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # full-width ones are read as the others in East Asia
 
 
 def _measures(figures: Figures) -> list[list[Cell]]:
