@@ -139,3 +139,14 @@ async def test_the_table_of_conversations_runs_no_formula(
     assert {row["intent"] for row in found} == {row["intent"] or "" for row in rows}
     assert {row["sent"] for row in found} == {" ".join(row["sent"]) for row in rows}
     assert {row["verified"] for row in found} == {"true", "false"}
+
+
+async def test_the_table_of_conversations_holds_no_personal_data_of_a_comment(
+    agent: Person, db: Database, workspace: Workspace, rows: list[dict[str, Any]]
+) -> None:
+    async with db.transaction(workspace.id) as tx:
+        [id] = await past.insert(tx, [rows[0] | {"csat_score": 5}])
+        comment = "Call me on 13800138000 or write to ann@example.com"
+        await tx.connection.execute("UPDATE conversations SET csat_comment = %s WHERE id = %s", (comment, id))
+    _, found = await table(agent, kind="conversations")
+    assert [row["csat_comment"] for row in found if row["id"] == id] == ["Call me on [phone] or write to [email]"]

@@ -18,6 +18,7 @@ from duomo.server.auth import AgentDep
 from duomo.server.site import SiteDep
 from duomo.store.postgres import Tx
 from duomo.support import insights
+from duomo.support.guard import mask
 from duomo.support.insights import By, Figures, Period, Step
 from duomo.support.interval import Share
 
@@ -263,7 +264,8 @@ async def _once(rows: list[list[Cell]]) -> AsyncIterator[list[list[Cell]]]:
 async def _conversations(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncIterator[list[list[Cell]]]:
     yield [[*_COLUMNS]]
     async for page in pages:
-        yield [[_plain(row[name]) for name in _COLUMNS] for row in page]
+        shown = [row | {"csat_comment": mask(row["csat_comment"] or "")} for row in page]  # a customer's words
+        yield [[_plain(row[name]) for name in _COLUMNS] for row in shown]
 
 
 def _plain(value: Any) -> Cell:
