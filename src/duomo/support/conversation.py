@@ -70,7 +70,6 @@ class Settings:
     max_audio_s: int = 120
     keep_originals: bool = False
     holding_after_s: float = 20.0  # a turn waits this long for pictures and voice before it says so
-    failures_before_handoff: int = 2  # turns in a row without an answer
     mask_llm_input: bool = False  # take personal data out of what a language model is sent
 
     @classmethod
