@@ -189,8 +189,9 @@ class Learning:
     async def put_draft(self, request: Request, id: str) -> Response:
         agent = self._person(request)
         sent = await request.json()
-        draft = next((one for one in self.drafts if one["id"] == id), None) or self._draft(id, agent)
-        if "message_id" in sent:
+        known = (one for one in self.drafts if id == one["id"] or sent.get("message_id", "") == one["message_id"])
+        draft = next(known, None) or self._draft(id, agent)
+        if "message_id" in sent and draft["message_id"] is None:
             for conversation in self.server.conversations.values():
                 if message := conversation.messages.get(sent["message_id"]):
                     asked = next(m for m in reversed(conversation.messages.values()) if m["author"] == "customer")
@@ -199,9 +200,8 @@ class Learning:
                         "message_id": message["id"], "conversation_id": conversation.id, "title": asked["text"],
                         "text": message["text"], "language": message["language"], "pictures": pictures,
                     }  # fmt: skip
-        else:
-            draft |= sent
-        draft["updated_at"] = now()
+        elif "message_id" not in sent:
+            draft |= {**sent, "state": "draft", "updated_at": now()}
         return JSONResponse(draft)
 
     async def delete_draft(self, request: Request, id: str) -> Response:
@@ -212,5 +212,7 @@ class Learning:
     async def publish(self, request: Request, id: str) -> Response:
         self._person(request)
         draft = next(one for one in self.drafts if one["id"] == id)
+        if draft["article_id"]:
+            del self.server.articles[draft["article_id"]]
         draft["state"], draft["article_id"] = "published", self.server.add_article(draft["title"], draft["text"])
         return JSONResponse(draft, status_code=202)

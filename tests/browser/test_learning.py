@@ -480,6 +480,33 @@ def test_a_reply_becomes_a_draft_with_its_picture_and_only_one(
     assert [(one["title"], one["language"]) for one in server.learning.drafts] == [("修改收货地址", "zh")]
 
 
+def test_a_published_draft_is_changed_and_replaces_its_article(server: FakeConsoleServer, sign_in: Open) -> None:
+    page = sign_in()
+    choose(page, "周静")
+    page.locator(".composer textarea").fill("在“订单”里点“修改地址”即可。")
+    page.locator(".composer textarea").press("Enter")
+    make = page.get_by_role("button", name="Make an article of it")
+    make.click()
+    sheet = page.get_by_role("dialog", name="Draft of an article")
+    sheet.get_by_label("Title").fill("修改收货地址")
+    sheet.get_by_role("button", name="Publish").click()
+    expect(toast(page, "Published: 修改收货地址")).to_be_visible()
+    make.click()
+    expect(sheet.get_by_label("Title")).to_have_value("修改收货地址")
+    expect(sheet.get_by_text("This is an article already.")).to_be_visible()
+    expect(sheet.get_by_role("button", name="Publish")).to_be_disabled()
+    expect(sheet.get_by_role("button", name="Delete")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}/console#/review/drafts")
+    expect(page.locator(".draft-title")).to_have_text(re.compile("修改收货地址.*published"))
+    page.locator(".draft-row").click()
+    sheet.get_by_label("Text").fill("发货前可以修改。")
+    sheet.get_by_role("button", name="Publish").click()
+    expect(sheet).to_have_count(0)
+    assert [a["text"] for a in server.articles.values() if a["title"] == "修改收货地址"] == ["发货前可以修改。"]
+    assert [one["state"] for one in server.learning.drafts] == ["published"]
+
+
 # Sizes, languages, access -----------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,33 @@ async def test_a_draft_changed_after_it_was_published_changes_its_article(
     assert (await publish(db, blobs, workspace, id))["updated"] == 1
 
 
+async def test_a_reply_has_one_draft_also_once_it_is_published_until_it_is_dismissed(
+    db: Database, workspace: Workspace, blobs: Blobs, customer: Customer, agent: str
+) -> None:
+    await customer.says(ASKED)
+    message_id = await replies(customer, agent)
+    first, *others = await asyncio.gather(*(draft_of(db, workspace, message_id, agent) for _ in range(4)))
+    assert others == [first] * 3
+    await publish(db, blobs, workspace, first["id"])
+    again = await draft_of(db, workspace, message_id, agent)
+    assert (again["id"], again["state"], again["article_id"]) == (first["id"], "published", f"drafts/{first['id']}")
+    await rewrite(db, workspace, str(first["id"]))
+    async with db.transaction(workspace.id) as tx:
+        await drafts.dismiss(tx, id=str(first["id"]))
+    assert (await draft_of(db, workspace, message_id, agent))["id"] != first["id"]
+
+
+async def test_drafts_on_their_way_are_listed_before_the_published_ones(
+    db: Database, workspace: Workspace, blobs: Blobs
+) -> None:
+    written, published = str(uuid.uuid4()), str(uuid.uuid4())
+    await rewrite(db, workspace, written)
+    await rewrite(db, workspace, published)
+    await publish(db, blobs, workspace, published)
+    async with db.transaction(workspace.id) as tx:
+        assert [str(row["id"]) for row in await tx.all("drafts", limit=9)] == [written, published]
+
+
 async def test_a_draft_published_twice_at_once_is_one_import(db: Database, workspace: Workspace, blobs: Blobs) -> None:
     id = str(uuid.uuid4())
     await rewrite(db, workspace, id)

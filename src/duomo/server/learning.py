@@ -179,7 +179,7 @@ async def start_discovery(site: SiteDep, agent: AgentDep) -> Response:
 
 @router.get("/drafts")
 async def list_drafts(site: SiteDep, agent: AgentDep) -> list[DraftView]:
-    """Articles on their way into the knowledge, newest first."""
+    """Articles on their way into the knowledge, then those published, each newest first."""
     async with site.db.transaction(agent.workspace.id) as tx:
         rows = await tx.all("drafts", limit=_DRAFTS)
     renderer = Renderer(site.keys, agent.workspace.id, for_agent=True)
@@ -188,7 +188,10 @@ async def list_drafts(site: SiteDep, agent: AgentDep) -> list[DraftView]:
 
 @router.put("/drafts/{id}")
 async def put_draft(site: SiteDep, agent: AgentDep, id: UUID, sent: DraftRequest) -> DraftView:
-    """Make a draft of an agent's reply (`message_id`), or write one (`title`, `text`, `language`)."""
+    """Make a draft of an agent's reply (`message_id`), or write one (`title`, `text`, `language`).
+
+    A reply that has one already is answered with that, whatever its id.
+    """
     async with site.db.transaction(agent.workspace.id) as tx:
         if sent.message_id is not None and sent.text is None:
             row = await drafts.from_reply(tx, id=str(id), message_id=str(sent.message_id), agent_id=agent.id)

@@ -29,7 +29,8 @@ _SENTENCE = re.compile(r"(?<=[?？!！。.])\s*")
 async def from_reply(tx: Tx, *, id: str, message_id: str, agent_id: str) -> Row:
     """Make a draft of what an agent answered: the customer's question its title, the pictures beside the text.
 
-    Personal data is masked; `masked` says what of, so that the agent rewrites the sentence.
+    Personal data is masked; `masked` says what of, so that the agent rewrites the sentence. A reply has one draft: the
+    one that it has already, published or not, is returned whatever its id, unless it was dismissed.
 
     Raises:
         NotFound: no such message.
@@ -45,6 +46,8 @@ async def from_reply(tx: Tx, *, id: str, message_id: str, agent_id: str) -> Row:
         raise NotFound("there is no such message.")
     if row["author"] != "agent" or row["kind"] == "note" or not row["text"].strip():
         raise InputError("a draft is made of an agent's reply that has text.")
+    if (begun := await tx.value("draft_of_reply", message_id=message_id)) is not None:
+        return await _draft(tx, str(begun))
     [message] = await talk.load_messages(tx, str(row["conversation_id"]), [message_id])
     pictures = [{"blob": part.blob, "alt": ""} for part in message.parts if part.kind == "image" and part.blob]
     text = mask(message.text.strip())

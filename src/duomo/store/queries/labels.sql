@@ -145,12 +145,15 @@ WHERE s.kind = 'head' AND s.head = %(head)s AND s.origin = 'second' AND f.value 
 ORDER BY s.created_at DESC, s.id DESC;
 
 -- name: reply_to_draft
--- A message with the last thing the customer had written before it.
+-- A message with the last thing the customer had written before it; two who make a draft of it wait for each other.
 SELECT m.conversation_id, m.author, m.kind, m.text, coalesce(m.language, c.language) AS language, (
     SELECT q.text FROM messages q
     WHERE q.conversation_id = m.conversation_id AND q.author = 'customer' AND q.seq < m.seq AND q.text <> ''
     ORDER BY q.seq DESC LIMIT 1) AS asked
-FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = %(id)s;
+FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = %(id)s FOR NO KEY UPDATE OF m;
+
+-- name: draft_of_reply
+SELECT id FROM drafts WHERE message_id = %(message_id)s AND state <> 'dismissed' ORDER BY created_at DESC, id LIMIT 1;
 
 -- name: insert_draft
 INSERT INTO drafts (id, conversation_id, message_id, language, title, text, pictures, agent_id)
@@ -175,9 +178,9 @@ FROM drafts d LEFT JOIN agents a ON a.id = d.agent_id WHERE d.id = %(id)s;
 SELECT state, updated_at FROM drafts WHERE id = %(id)s FOR UPDATE;
 
 -- name: drafts
--- Newest first; dismissed ones are gone.
+-- Those on their way first, then the published ones, each newest first; dismissed ones are gone.
 SELECT d.*, a.name AS agent_name FROM drafts d LEFT JOIN agents a ON a.id = d.agent_id
-WHERE d.state <> 'dismissed' ORDER BY d.updated_at DESC, d.id LIMIT %(limit)s;
+WHERE d.state <> 'dismissed' ORDER BY d.state = 'published', d.updated_at DESC, d.id LIMIT %(limit)s;
 
 -- name: draft_published
 UPDATE drafts SET state = 'published', article_id = %(article_id)s WHERE id = %(id)s;

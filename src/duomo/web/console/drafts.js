@@ -51,11 +51,11 @@ class Drafts {
     desk.changed();
   }
 
-  /** @param {string} id @param {object} body @returns {Promise<Draft | null>} null: it did not work, and the agent knows */
+  /** @param {string} id of a new draft or of one that is changed @param {object} body @returns {Promise<Draft | null>} null: it did not work, and the agent knows */
   async put(id, body) {
     try {
       const draft = await desk.api.put(`agent/drafts/${id}`, body);
-      this.items = [draft, ...this.items.filter((other) => other.id !== id)];
+      this.items = [draft, ...this.items.filter((other) => other.id !== draft.id)];
       desk.changed();
       return draft;
     } catch (error) {
@@ -93,11 +93,9 @@ class Drafts {
 
 export const drafts = new Drafts();
 
-/** Opens the draft that an agent's reply begins; pressing it twice begins one. @param {import("../shared/protocol").Message} message */
+/** Opens the draft that an agent's reply begins; one that it has already, published or not, is opened again. @param {import("../shared/protocol").Message} message */
 export async function draftFrom(message) {
-  await drafts.load();
-  const begun = drafts.items.find((draft) => draft.message_id === message.id && draft.state === "draft");
-  const draft = begun ?? (await drafts.put(crypto.randomUUID(), { message_id: message.id }));
+  const draft = await drafts.put(crypto.randomUUID(), { message_id: message.id });
   if (draft) drafts.show(draft);
 }
 
@@ -167,7 +165,8 @@ class DraftSheet extends Pane {
     const { t } = desk;
     const { open } = drafts;
     if (!open) return nothing;
-    const empty = !this.edited.title.trim() || !this.edited.text.trim();
+    const published = open.state === "published";
+    const idle = this.busy || !this.edited.title.trim() || !this.edited.text.trim() || (published && !this.changed);
     /** @param {"title" | "text" | "language"} key */
     const change = (key) => (/** @type {Event} */ event) => {
       this.edited = { ...this.edited, [key]: /** @type {HTMLInputElement} */ (event.target).value };
@@ -179,15 +178,16 @@ class DraftSheet extends Pane {
       <div class="draft-text"><div class="draft-text-head"><label for="draft-text">${t("draft_text")}</label><button class="link" type="button" aria-pressed=${this.preview ? "true" : "false"} @click=${() => this.#look()}>${t(this.preview ? "draft_edit" : "draft_preview")}</button></div>
         ${this.preview ? html`<div class="draft-preview article" tabindex="0" role="group" aria-label=${t("draft_preview")}></div>` : html`<textarea id="draft-text" name="text" .value=${this.edited.text} @input=${change("text")}></textarea>`}</div>
       ${open.pictures?.length ? html`<div class="draft-pictures">${open.pictures.map((picture) => html`<img src=${picture.url} alt=${picture.alt || t("picture")} />`)}</div>` : nothing}
-      ${open.message_id ? nothing : html`<p class="banner info">${icon("info", 18)}<span>${t("draft_asked")}</span></p>`}
+      ${open.article_id ? html`<p class="banner info">${icon("info", 18)}<span>${t("draft_replaces")}</span></p>`
+        : open.message_id ? nothing : html`<p class="banner info">${icon("info", 18)}<span>${t("draft_asked")}</span></p>`}
       ${open.personal?.length ? html`<p class="banner warn">${icon("shield", 18)}<span>${t("draft_personal", { kinds: open.personal.map((kind) => t(`personal.${kind}`)).join(desk.language === "zh" ? "、" : ", ") })}</span></p>` : nothing}
       ${open.masked?.length ? html`<p class="banner warn">${icon("shield", 18)}<span>${t("draft_masked")}</span></p>` : nothing}
       ${this.doomed ? html`<div class="banner warn" role="alert"><span>${t("draft_delete_text")}</span><span class="gap"></span>
           <button class="button small" type="button" @click=${() => (this.doomed = false)}>${t("cancel")}</button>
           <button class="button small danger solid" type="button" @click=${() => this.#delete()}>${t("delete")}</button></div>` : nothing}
-      <div class="form-buttons"><button class="button danger" type="button" ?disabled=${this.doomed} @click=${() => (this.doomed = true)}>${icon("trash", 17)}${t("delete")}</button><span class="gap"></span>
-        <button class="button" type="submit" ?disabled=${this.busy || empty}>${t("save")}</button>
-        <button class="button primary" type="button" ?disabled=${this.busy || empty} @click=${() => this.#save(true)}>${icon("book", 17)}${t("draft_publish")}</button></div>
+      <div class="form-buttons">${published ? nothing : html`<button class="button danger" type="button" ?disabled=${this.doomed} @click=${() => (this.doomed = true)}>${icon("trash", 17)}${t("delete")}</button>`}<span class="gap"></span>
+        <button class="button" type="submit" ?disabled=${idle}>${t("save")}</button>
+        <button class="button primary" type="button" ?disabled=${idle} @click=${() => this.#save(true)}>${icon("book", 17)}${t("draft_publish")}</button></div>
       <p class="muted">${t("draft_hint")}</p>
     </form>`;
     return modal(content, { label: t("draft"), kind: "sheet", onClose: this.#close });
@@ -195,17 +195,16 @@ class DraftSheet extends Pane {
 }
 customElements.define("draft-sheet", DraftSheet);
 
-/** All drafts, the newest first. */
+/** All drafts: those on their way, then the published ones; each the newest first. */
 class DraftList extends Pane {
   connectedCallback() {
     super.connectedCallback();
     void drafts.load();
   }
 
-
   render() {
     const { t } = desk;
-    const items = drafts.items.filter((draft) => draft.state === "draft");
+    const { items } = drafts;
     return html`<p class="tab-intro"><span>${t("drafts_intro")}</span></p>
       ${drafts.state === "failed" ? html`<div class="empty"><p>${t("failed")}</p><button class="button" type="button" @click=${() => drafts.load()}>${icon("retry", 18)}${t("retry")}</button></div>`
         : drafts.state !== "ready" ? html`<p class="empty muted">${t("loading")}</p>`
@@ -213,7 +212,7 @@ class DraftList extends Pane {
         : html`<ul class="drafts">${repeat(items, (draft) => draft.id, (draft) => html`<li>
             <button type="button" class="draft-row" @click=${() => drafts.show(draft)}>
               ${draft.pictures?.length ? html`<img src=${draft.pictures[0].url} alt="" />` : html`<span class="draft-sign">${icon("document", 22)}</span>`}
-              <span class="draft-main"><strong>${draft.title}</strong><span class="draft-snippet">${draft.text}</span>
+              <span class="draft-main"><span class="draft-title"><strong>${draft.title}</strong>${draft.state === "published" ? html`<span class="tag">${t("draft_is_published")}</span>` : draft.article_id ? html`<span class="tag">${t("draft_is_changed")}</span>` : nothing}</span><span class="draft-snippet">${draft.text}</span>
                 <span class="muted">${t(`language_${draft.language}`)} · ${draft.agent ? `${draft.agent.name} · ` : ""}${formatTime(draft.updated_at, desk.language)}</span></span></button>
             ${draft.conversation_id ? html`<a class="icon-button" href="#/inbox/${draft.conversation_id}" aria-label=${t("open_conversation")} title=${t("open_conversation")}>${icon("chat", 18)}</a>` : nothing}
           </li>`)}</ul>`}`;
