@@ -6,7 +6,9 @@ import asyncio
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from duomo import settings, worker
 from duomo.errors import ConfigError
 from duomo.store.blobs import Blobs
+from duomo.store.jobs import QUEUES
 from duomo.store.postgres import Database, Workspace
 from tests.conftest import reachable
 from tests.support.conftest import Customer, desk, new_customer
@@ -47,7 +50,7 @@ def start(dsn: str, place: Path, alone: None) -> Iterator[Start]:
 
     def start_one() -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker_process", dsn, str(place), "turns,media,housekeeping"],
+            [sys.executable, "-m", "tests.worker_process", dsn, str(place), "turns,media,housekeeping,training"],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -114,6 +117,68 @@ async def test_a_message_that_kills_every_worker_gets_a_person(customer: Custome
     await until(customer.told)
     assert [kind for kind, _ in await customer.told()] == ["handoff"]
     assert await customer.status() == "open"
+
+
+async def train(customer: Customer, *ids: str) -> None:
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        for id in ids:
+            arguments = {"workspace_id": customer.workspace.id, "improvement_id": id}
+            await tx.defer("improve", queue="training", lock=f"improve {id}", args=arguments)
+
+
+async def test_a_training_whose_worker_is_killed_runs_again(customer: Customer, start: Start, place: Path) -> None:
+    await train(customer, "one")
+    first = start()
+    await until(lambda: list(place.glob("training-one-*")))
+    first.kill()
+    second = start()
+    await until(lambda: (place / f"training-one-{second.pid}").exists())
+
+
+async def test_however_many_trainings_there_are_customers_are_answered(
+    customer: Customer, start: Start, place: Path
+) -> None:
+    await train(customer, *(str(number) for number in range(worker.CONCURRENCY["turns"])))
+    (place / "in-turn").touch()
+    start()
+    await until(lambda: list(place.glob("training-*")))
+    await customer.says("what does delivery cost")
+    await until(customer.told)
+    assert [kind for kind, _ in await customer.told()] == ["answer"]
+    assert len(list(place.glob("training-*"))) == 1  # one after the other
+
+
+def test_every_queue_has_its_time_after_which_a_job_is_lost() -> None:
+    assert worker.STALLED_S.keys() == set(QUEUES)
+
+
+async def test_what_goes_wrong_in_one_workspace_or_once_ends_no_watch(
+    db: Database, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = [str((await db.create_workspace(f"test-{uuid.uuid4().hex}", {})).id) for _ in range(2)]
+    seen: list[str] = []
+
+    async def look(db: Database, workspace_id: str) -> None:
+        if workspace_id == broken:
+            raise ZeroDivisionError
+        seen.append(workspace_id)
+
+    for module, name in ((worker.rollout, "watch"), (worker.drift, "look"), (worker.improving, "keep_schedule")):
+        monkeypatch.setattr(module, name, look)
+    await worker.watch(worker.Work(db, blobs))
+    assert seen.count(sound) == 3 - (find_spec("torch") is None)
+    assert f"workspace={broken} failed: ZeroDivisionError in test_worker.py" in caplog.text
+
+    async def fail() -> None:
+        seen.append("again")
+        if seen.count("again") == 2:
+            done.set()
+        raise ZeroDivisionError
+
+    done = asyncio.Event()
+    loop = asyncio.ensure_future(worker._every(0.0, fail))
+    await asyncio.wait_for(done.wait(), 30)
+    loop.cancel()
 
 
 async def test_a_worker_asked_to_stop_ends_well(start: Start) -> None:

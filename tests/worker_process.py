@@ -4,6 +4,7 @@
 
 The first turn, and the first picture, stop for a minute after they made the file HOME/in-turn or HOME/in-perceive;
 later ones, in whatever process, go on at once. With the file HOME/deadly there, every turn kills its own process.
+A training makes the file HOME/training-ID-PID and lasts a minute.
 """
 
 from __future__ import annotations
@@ -67,14 +68,22 @@ async def unrepaired(workspace_id: str, text: str, language: Language | None) ->
     return text
 
 
+async def train(db: Database, blobs: Blobs, home: Path, workspace_id: str, improvement_id: str) -> None:
+    (home / f"training-{improvement_id}-{os.getpid()}").touch()
+    await asyncio.sleep(60)
+
+
 def load(db: Database, blobs: Blobs, queues: Sequence[str], settings: Settings) -> worker.Work:
     slow = Slow(settings.home)
     answerer = Answerer(slow, FakeEmbedder(), calibration=calibration())
-    return worker.Work(db, blobs, Desk(db, blobs, answerer), Senses(db, blobs, slow, unrepaired))
+    return worker.Work(
+        db, blobs, Desk(db, blobs, answerer), Senses(db, blobs, slow, unrepaired), home=settings.home
+    )  # fmt: skip
 
 
 def main(dsn: str, home: str, queues: str) -> None:
     worker.STALLED_S = dict.fromkeys(worker.STALLED_S, 6.0)  # type: ignore[misc]
+    worker.improving.run = train  # type: ignore[assignment]
     settings = load_settings({}, home=Path(home))
     asyncio.run(worker.run(dsn, queues.split(","), settings, ready=lambda: print("ready", flush=True), load=load))
 

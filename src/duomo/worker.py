@@ -16,7 +16,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,11 +54,21 @@ from duomo.support.turn import Desk
 
 logger = logging.getLogger("duomo.worker")
 
+DATABASE_GONE = (StoreUnavailable, ConnectorException, psycopg.OperationalError)
+
 ATTEMPTS = 3  # runs of a job before it is given up
 HEARTBEAT_S = 2.0
-STALLED_S: Mapping[str, float] = {"turns": 6.0, "media": 20.0, "knowledge": 30.0, "housekeeping": 30.0}
+STALLED_S: Mapping[str, float] = {
+    "turns": 6.0,
+    "media": 20.0,
+    "knowledge": 30.0,
+    "housekeeping": 30.0,
+    "training": 30.0,
+}
 """Seconds without a heartbeat after which a queue's jobs are run by somebody else."""
 CONCURRENCY: Mapping[str, int] = {"turns": 8, "media": 2}
+APART = ("training",)
+"""Queues whose jobs take hours: each is worked on one job at a time, in no other queue's place."""
 UNUSED_S = 3600.0  # age at which a file or row that nothing names is swept, and a streamed answer's pieces go
 SWEEP_EVERY_S = 600.0
 WARM_EVERY_S = 60.0
@@ -297,11 +308,12 @@ async def rescue(app: procrastinate.App, work: Work, queues: Sequence[str]) -> i
 async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
     """Remove what nothing names any more: files, rows of files, pieces of streamed answers."""
     for workspace_id in await _workspaces(work):
-        async with work.db.transaction(workspace_id) as tx:
-            await tx.run("delete_old_deltas", older_than_s=older_than_s)
-            await tx.run("delete_unused_blobs", older_than_s=older_than_s)
-            known = {row["key"] for row in await tx.all("blob_keys")}
-        await asyncio.to_thread(work.blobs.sweep, workspace_id, known, older_than_s=older_than_s)
+        with _apart(f"sweeping workspace={workspace_id}"):
+            async with work.db.transaction(workspace_id) as tx:
+                await tx.run("delete_old_deltas", older_than_s=older_than_s)
+                await tx.run("delete_unused_blobs", older_than_s=older_than_s)
+                known = {row["key"] for row in await tx.all("blob_keys")}
+            await asyncio.to_thread(work.blobs.sweep, workspace_id, known, older_than_s=older_than_s)
 
 
 async def warm(work: Work) -> None:
@@ -319,11 +331,13 @@ async def warm(work: Work) -> None:
 async def watch(work: Work) -> None:
     """See how the models do that are being tried, whether what comes is still what they were trained on, and whether
     it is time for the next one."""
+    looks: list[Callable[[Database, str], Awaitable[object]]] = [rollout.watch, drift.look]
+    if find_spec("torch"):  # without the packages of training nobody expects a new model
+        looks.append(improving.keep_schedule)
     for workspace_id in await _workspaces(work):
-        await rollout.watch(work.db, workspace_id)
-        await drift.look(work.db, workspace_id)
-        if find_spec("torch"):  # without the packages of training nobody expects a new model
-            await improving.keep_schedule(work.db, workspace_id)
+        for look in looks:
+            with _apart(f"{look.__module__} workspace={workspace_id}"):
+                await look(work.db, workspace_id)
 
 
 async def _workspaces(work: Work) -> list[str]:
@@ -336,9 +350,22 @@ async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once
         await asyncio.sleep(0 if at_once else seconds)
         at_once = False
         try:
-            await do()
-        except (StoreUnavailable, ConnectorException, psycopg.OperationalError) as error:
+            with _apart("housekeeping"):
+                await do()
+        except DATABASE_GONE as error:
             logger.warning("housekeeping waits for the database: %s", type(error).__name__)
+
+
+@contextlib.contextmanager
+def _apart(what: str) -> Iterator[None]:
+    """What goes wrong in here is logged and ends nothing else; it is tried again the next time."""
+    try:
+        yield
+    except DATABASE_GONE:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        logger.exception("%s failed: %s in %s:%s", what, _what(error), Path(last.filename).name, last.lineno)
 
 
 # The process ------------------------------------------------------------------------------------------------------
@@ -364,25 +391,40 @@ async def run(
     load: Callable[[Database, Blobs, Sequence[str], Settings], Work] = load,
 ) -> None:
     """Work on `queues` until SIGTERM or SIGINT; what is under way is finished first."""
-    concurrency = max(CONCURRENCY.get(queue, 1) for queue in queues)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with await Database.open(dsn, min_size=1, max_size=concurrency + 2, name="duomo-worker") as db:
+    at_once = sum(lane.concurrency for lane in lanes(queues))
+    async with await Database.open(dsn, min_size=1, max_size=at_once + 2, name="duomo-worker") as db:
         work = await asyncio.to_thread(load, db, Blobs(settings.home / "media"), queues, settings)
         ready()
         while not stop.is_set():
             try:
-                await _serve(dsn, queues, work, concurrency, stop)
-            except (ConnectorException, psycopg.OperationalError, StoreUnavailable) as error:
+                await _serve(dsn, queues, work, stop)
+            except DATABASE_GONE as error:
                 logger.warning("the database went away (%s); trying again", type(error).__name__)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), 0.5)
 
 
-async def _serve(dsn: str, queues: Sequence[str], work: Work, concurrency: int, stop: asyncio.Event) -> None:
-    """Until `stop`, or the worker ends because its connection did."""
-    app = make_app(dsn, max_size=concurrency + 3)
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Queues that share places, and how many."""
+
+    queues: Sequence[str]
+    concurrency: int
+
+
+def lanes(queues: Sequence[str]) -> list[Lane]:
+    together = [queue for queue in queues if queue not in APART]
+    shared = [Lane(together, max(CONCURRENCY.get(queue, 1) for queue in together))] if together else []
+    return [*shared, *(Lane([queue], 1) for queue in queues if queue in APART)]
+
+
+async def _serve(dsn: str, queues: Sequence[str], work: Work, stop: asyncio.Event) -> None:
+    """Until `stop`, or a lane's worker ends because its connection did."""
+    served = lanes(queues)
+    app = make_app(dsn, max_size=sum(lane.concurrency + 2 for lane in served) + 1)
     register(app, work)
     async with app.open_async():
         async with _side_by_side(
@@ -391,20 +433,26 @@ async def _serve(dsn: str, queues: Sequence[str], work: Work, concurrency: int, 
             *([_every(SWEEP_EVERY_S, lambda: _tidy(app, work))] if "housekeeping" in queues else []),
             *([_every(WATCH_EVERY_S, lambda: watch(work))] if "housekeeping" in queues else []),
         ):
-            worker = asyncio.ensure_future(
-                app.run_worker_async(
-                    queues=list(queues), name="-".join(queues), concurrency=concurrency, install_signal_handlers=False,
-                    update_heartbeat_interval=HEARTBEAT_S, fetch_job_polling_interval=POLL_S,
-                    stalled_worker_timeout=max(STALLED_S.values()), delete_jobs="successful",
-                    shutdown_graceful_timeout=8.0,
+            workers = {
+                asyncio.ensure_future(
+                    app.run_worker_async(
+                        queues=list(lane.queues), name="-".join(lane.queues), concurrency=lane.concurrency,
+                        install_signal_handlers=False, update_heartbeat_interval=HEARTBEAT_S,
+                        fetch_job_polling_interval=POLL_S, stalled_worker_timeout=max(STALLED_S.values()),
+                        delete_jobs="successful", shutdown_graceful_timeout=8.0,
+                    )
                 )
-            )  # fmt: skip
+                for lane in served
+            }  # fmt: skip
             stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*workers, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+            for one in workers:
+                one.cancel()
+            results = await asyncio.gather(*workers, return_exceptions=True)
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
 
 
 async def _tidy(app: procrastinate.App, work: Work) -> None:
