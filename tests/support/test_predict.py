@@ -15,7 +15,8 @@ from duomo.models.embed import MultilingualE5, Vectors
 from duomo.models.encoders import Models
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Workspace
-from duomo.support import registry, turn
+from duomo.support import predict, registry, turn
+from duomo.support.alarms import alarms
 from duomo.support.answer import Answerer, Remembering
 from duomo.support.perceive import Senses, perceive_part
 from duomo.support.policy import save_policy
@@ -156,6 +157,42 @@ async def test_a_model_whose_files_are_gone_does_not_stop_a_conversation(
     await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
     said = await said_by_bot(customer)
     assert (said.kind, said.decision["model"]) == ("answer", None)
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        [alarm] = await alarms(tx)
+    assert (alarm["kind"], alarm["data"], alarm["cleared_at"]) == ("model", {"name": "shop", "role": "active"}, None)
+
+
+@pytest.mark.usefixtures("model")
+async def test_where_the_canary_cannot_be_opened_the_active_model_reads_and_it_is_tried_again(
+    customer: Customer, desk: Desk, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await another_model(customer, home, tmp_path, "canary", share=1.0)
+    graph = registry.folder_of(home, customer.workspace.id, str(row["fingerprint"])) / "model.onnx"
+    graph.rename(graph.with_suffix(".lost"))
+    await customer.says("Where is my parcel?")
+    await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
+    assert [p["role"] for p in await predictions(customer)] == ["active"]
+    graph.with_suffix(".lost").rename(graph)
+    monkeypatch.setattr(predict, "TRY_AGAIN_S", 0.0)
+    await customer.says("And my refund?")
+    await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
+    assert [p["role"] for p in await predictions(customer)] == ["active", "canary"]
+
+
+async def another_model(
+    customer: Customer, home: Path, tmp_path: Path, role: registry.Role, *, share: float | None = None
+) -> dict[str, object]:
+    """The shop's model under another fingerprint."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for file in (UNDERSTANDING / "model").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text("utf-8").replace('"duomo": "', '"duomo": "another of '), "utf-8")
+    row = await registry.register(customer.db, home, customer.workspace.id, folder, origin="folder", name="other")
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        await registry.deploy(tx, str(row["id"]), role, share=share, by="agent")
+    return row
 
 
 async def test_a_picture_is_seen_by_the_model_though_the_turn_encodes_nothing(
@@ -190,15 +227,7 @@ async def test_a_file_that_was_not_encoded_for_the_model_is_missing_to_it(
 async def test_a_shadow_listens_and_changes_nothing(
     customer: Customer, desk: Desk, model: dict[str, object], home: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in (UNDERSTANDING / "model").iterdir():
-        (other / file.name).write_bytes(file.read_bytes())
-    manifest = other / "manifest.json"
-    manifest.write_text(manifest.read_text("utf-8").replace('"duomo": "', '"duomo": "shadow of '), "utf-8")
-    row = await registry.register(customer.db, home, customer.workspace.id, other, origin="folder", name="other")
-    async with customer.db.transaction(customer.workspace.id) as tx:
-        await registry.deploy(tx, str(row["id"]), "shadow", by="agent")
+    await another_model(customer, home, tmp_path, "shadow")
     await customer.says("Where is my parcel?")
     await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
     assert [p["role"] for p in await predictions(customer)] == ["active", "shadow"]

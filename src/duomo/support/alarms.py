@@ -8,7 +8,7 @@ from typing import Any, Literal
 from duomo.errors import NotFound
 from duomo.store.postgres import Row, Tx
 
-Kind = Literal["drift", "rollback", "improve"]
+Kind = Literal["drift", "rollback", "improve", "model"]
 
 
 async def raise_alarm(tx: Tx, kind: Kind, subject: str, data: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ from duomo.types import Language, Sample
 logger = logging.getLogger("duomo.predict")
 
 KEPT = 8  # models in memory, of all workspaces
+TRY_AGAIN_S = 60.0  # after a model could not be opened
 OF_KIND: Mapping[str, str] = {"image": "image", "audio": "audio"}
 """Modality of a file's kind."""
 
@@ -104,15 +105,23 @@ class Reader:
     def __init__(self, home: Path, models: Models) -> None:
         self._home = home
         self._models = models
-        self._kept: OrderedDict[str, Loaded | None] = OrderedDict()
+        self._kept: OrderedDict[str, Loaded] = OrderedDict()
+        self._failed: dict[str, float] = {}  # when, in monotonic seconds
         self._lock = asyncio.Lock()
 
     async def loaded(self, workspace_id: str, fingerprint: str) -> Loaded | None:
-        """None when it cannot be opened, which is logged once: a conversation goes on without it."""
+        """None when it cannot be opened, which is logged and tried again after a while; a conversation goes on."""
         key = f"{workspace_id}/{fingerprint}"
         async with self._lock:
             if key not in self._kept:
-                self._kept[key] = await asyncio.to_thread(self._open, folder_of(self._home, workspace_id, fingerprint))
+                if time.monotonic() - self._failed.get(key, -TRY_AGAIN_S) < TRY_AGAIN_S:
+                    return None
+                opened = await asyncio.to_thread(self._open, folder_of(self._home, workspace_id, fingerprint))
+                if opened is None:
+                    self._failed[key] = time.monotonic()
+                    return None
+                self._failed.pop(key, None)
+                self._kept[key] = opened
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)

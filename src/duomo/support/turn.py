@@ -24,6 +24,7 @@ from duomo.models.llm import Attachment
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, PgArray, Row, Tx, pg_array
 from duomo.support import handoff, wording
+from duomo.support.alarms import raise_alarm
 from duomo.support.answer import Answerer, search_text
 from duomo.support.conversation import (
     Settings,
@@ -248,9 +249,22 @@ async def understand(desk: Desk, workspace_id: str, pending: Pending) -> tuple[Q
         sent=_sent(pending.messages),
     )
     read = Turn(search_text(question), files, tuple(_said(m) for m in pending.earlier if m.author == "customer"))
-    model = chosen(pending.models, str(pending.row["id"]))
-    understood = await desk.reader.read(workspace_id, model, read) if desk.reader and model else None
+    understood = await _understood(desk, workspace_id, pending, read)
     return replace(question, policy=pending.policy, understood=understood), read
+
+
+async def _understood(desk: Desk, workspace_id: str, pending: Pending, read: Turn) -> Understood | None:
+    """What the conversation's model says; where it cannot be opened, what the active one says, and an alarm."""
+    own, active = chosen(pending.models, str(pending.row["id"])), pending.models.get("active")
+    for row in [own] if own is active else [own, active]:
+        if row is None or desk.reader is None:
+            continue
+        understood = await desk.reader.read(workspace_id, row, read)
+        if understood is not None:
+            return understood
+        async with desk.db.transaction(workspace_id) as tx:
+            await raise_alarm(tx, "model", row["fingerprint"][:12], {"name": row["name"], "role": row["role"]})
+    return None
 
 
 def _sent(messages: Sequence[Message]) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ CREATE UNIQUE INDEX one_improvement_at_a_time ON improvements (workspace_id)
 CREATE TABLE alarms (
     id           uuid PRIMARY KEY DEFAULT uuidv7(),
     workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,
-    kind         text NOT NULL,                -- drift | rollback | improve
+    kind         text NOT NULL,                -- drift | rollback | improve | model
     subject      text NOT NULL,                -- "image": what it is about; at most one open alarm each
     data         jsonb NOT NULL DEFAULT '{}',
     created_at   timestamptz NOT NULL DEFAULT now(),

@@ -396,6 +396,7 @@ function alarmText({ kind, subject, data }, why) {
     const said = [reasonText(data.reason ?? ""), data.to ? t("alarm_back_to", { name: data.to.name }) : ""].filter(Boolean);
     return [t(kept ? "alarm_rollback_kept" : "alarm_rollback", { name: data.name ?? subject }), said.join(desk.language === "zh" ? "。" : ". ")];
   }
+  if (kind === "model") return [t("alarm_model", { name: data.name ?? subject }), t(data.role === "active" ? "alarm_model_text" : "alarm_model_text_trial")];
   return kind === "improve" ? [t("alarm_improve"), why] : [t("alarm_other", { what: subject }), ""];
 }
 
