@@ -308,7 +308,7 @@ rollout: {rollback: {windw: 7}}
         (13, "row 9: reason is 'because'; allowed: requested, low_confidence, repeated_failure, emergency, policy."),
         (14, "learning.schedule is 'monthly'; allowed: weekly, daily, off."),
         (14, "learning.retention_days is '0.5'; allowed: a whole number from 1 to 36500"),
-        (15, "gates.significance is 'yes'; allowed: a number from 0 to 1"),
+        (15, "gates.significance is 'yes'; allowed: a number above 0 to 1"),
         (16, "drift is a list; allowed: a mapping"),
         (17, "rollout.rollback knows no 'windw'; allowed: window, min_turns, handover_rate_worse_by, "
              "corrected_rate_worse_by, out_of_scope_worse_by, significance. Did you mean window?"),

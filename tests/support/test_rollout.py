@@ -14,7 +14,17 @@ from duomo.store.postgres import Database, Workspace
 from duomo.support import registry
 from duomo.support.policy import Policy, load_policy, save_policy
 from duomo.support.policy_sections import Rollback, Rollout
-from duomo.support.rollout import Arm, chosen, in_canary, judge_after, judge_canary, taken_back, trials, watch
+from duomo.support.rollout import (
+    Arm,
+    chosen,
+    in_canary,
+    judge_after,
+    judge_canary,
+    roll_back,
+    taken_back,
+    trials,
+    watch,
+)
 from tests.support.conftest import new_agent
 from tests.support.live import Behaviour, Traffic, new_model, roles, use
 
@@ -143,6 +153,17 @@ async def test_a_shadow_that_reads_as_well_becomes_a_canary_and_then_active(
     assert await open_alarms(db, workspace) == []
 
 
+async def test_without_a_canary_a_shadow_that_passed_answers_everybody(db: Database, workspace: Workspace) -> None:
+    async with db.transaction(workspace.id) as tx:
+        await save_policy(tx, f"{Policy.shipped().text}\nrollout: {{shadow_turns: 60, canary_share: 0}}\n")
+    old, new = [await new_model(db, workspace, name) for name in ("old", "new")]
+    await use(db, workspace, old, "active")
+    await use(db, workspace, new, "shadow", by="improve")
+    await Traffic(db, workspace, {"old": GOOD, "new": GOOD}).comes(60)
+    assert len(await watch(db, workspace.id)) == 1
+    assert await roles(db, workspace) == {"active": "new"}
+
+
 @pytest.mark.parametrize("labelled", [0.0, 0.5])
 async def test_a_worse_shadow_ends_with_an_alarm_and_nobody_was_answered_by_it(
     db: Database, workspace: Workspace, quick: None, labelled: float
@@ -242,6 +263,29 @@ async def test_a_model_that_does_as_well_as_the_one_before_it_stays(
     assert (trial.role, trial.turns, trial.verdict, trial.against and trial.against["name"]) == (
         "active", 80, "waiting", "old",
     )  # fmt: skip
+
+
+async def test_a_model_that_comes_back_was_not_taken_back_though_it_was_also_a_shadow(
+    db: Database, workspace: Workspace
+) -> None:
+    old, new, next_one = [await new_model(db, workspace, name) for name in ("old", "new", "next")]
+    await use(db, workspace, old, "active")
+    await use(db, workspace, new, "active", by="rollout")
+    await use(db, workspace, old, "shadow", reason="how would it do by now?")
+    async with db.transaction(workspace.id) as tx:
+        await roll_back(tx, agent_id=None, reason="it sends invoices to repair")
+        assert [await taken_back(tx, model) for model in (old, new)] == [False, True]
+    assert [row[3:] for row in await happened(db, workspace)] == [
+        ("rollout", ""),
+        ("rollback", "it sends invoices to repair"),
+        ("rollout", ""),
+        (None, None),
+    ]
+    await use(db, workspace, next_one, "active", by="rollout")
+    async with db.transaction(workspace.id) as tx:
+        (trial,) = (await trials(tx, Rollout())).values()
+        assert (trial.against or {})["name"] == "old"
+        assert (await roll_back(tx, agent_id=None, reason="worse than the old one"))["name"] == "old"
 
 
 # Killed -----------------------------------------------------------------------------------------------------------

@@ -69,11 +69,12 @@ class Learning:
 
 
 SHARE = Number(0, 1)
+CHANCE = Number(0, 1, above=True)  # of being wrong; at 0 nothing could ever be decided
 RULES: Mapping[str, Any] = {
     "gates": {
         "min_accuracy_gain": Number(-1, 1),
         "worse_slice": SHARE,
-        "significance": SHARE,
+        "significance": CHANCE,
         "min_slice": Number(1, 1e6, whole=True),
     },
     "rollout": {
@@ -86,10 +87,10 @@ RULES: Mapping[str, Any] = {
             "handover_rate_worse_by": SHARE,
             "corrected_rate_worse_by": SHARE,
             "out_of_scope_worse_by": SHARE,
-            "significance": SHARE,
+            "significance": CHANCE,
         },
     },
-    "drift": {"window": Number(10, 1e6, whole=True), "distance": Number(0, 1), "significance": SHARE},
+    "drift": {"window": Number(10, 1e6, whole=True), "distance": Number(0, 1), "significance": CHANCE},
     "learning": {
         "consent": Choice(("all", "asked")),
         "retention_days": Number(1, 36500, whole=True),

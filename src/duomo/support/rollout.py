@@ -407,13 +407,13 @@ async def _act(tx: Tx, trial: Trial, rollout: Rollout) -> str:
         return await _take_back(tx, trial)
     if await taken_back(tx, trial.row["id"]):
         return await _end(tx, trial, "it was taken back before")
-    if trial.role == "shadow":
+    if trial.role == "shadow" and rollout.canary_share > 0 and rollout.canary_turns > 0:
         if "canary" in await current(tx):
             return ""  # one at a time
         reason = f"shadow passed {trial.turns} turns"
         await deploy(tx, trial.row["id"], "canary", share=rollout.canary_share, by="rollout", reason=reason)
     else:
-        reason = f"canary passed {trial.turns} turns"
+        reason = f"{trial.role} passed {trial.turns} turns"
         await deploy(tx, trial.row["id"], "active", by="rollout", reason=reason)
     return f"model={trial.row['fingerprint'][:12]} {reason}"
 
