@@ -105,7 +105,9 @@ async def deploy(
         same = str(now["id"]) == str(model_id)
         if same and other == "active" and role != "active":
             raise Conflict("this model is the active one. Activate another, then give this one the role.")
-        if same or other == role:
+        if other != role and same and by == "rollback":  # not what is taken back: what answers again leaves its trial
+            await tx.run("end_deployment", role=other, by="rollout", reason="")
+        elif same or other == role:
             await tx.run("end_deployment", role=other, by=by, reason=reason)
     row = await tx.one(
         "begin_deployment", model_id=model_id, role=role, share=share, by=by, agent_id=agent_id, reason=reason
