@@ -265,6 +265,71 @@ async def test_a_model_that_does_as_well_as_the_one_before_it_stays(
     )  # fmt: skip
 
 
+async def labelled_since(db: Database, workspace: Workspace, model_id: str, label: str, *, origin: str) -> None:
+    """People give 30 turns that nobody has labelled yet a label."""
+    async with db.transaction(workspace.id) as tx:
+        await tx.connection.execute(
+            "INSERT INTO labels (id, conversation_id, message_id, kind, head, value, origin) "
+            "SELECT gen_random_uuid(), conversation_id, message_id, 'head', 'intent', to_jsonb(%s::text), %s "
+            "FROM predictions p WHERE model_id = %s "
+            "AND NOT EXISTS (SELECT FROM labels l WHERE l.message_id = p.message_id) ORDER BY id LIMIT 30",
+            (label, origin, model_id),
+        )
+
+
+@pytest.mark.parametrize(
+    ("label", "origin", "taken"),
+    [
+        ("gift_card", "discover", False),
+        ("invoice", "discover", False),
+        ("gift_card", "review", False),
+        ("invoice", "review", True),
+        ("other", "review", True),
+    ],
+)
+async def test_only_labels_that_a_model_knows_and_that_a_person_gave_after_reading_take_it_back(
+    db: Database, workspace: Workspace, label: str, origin: str, taken: bool
+) -> None:
+    heads = {"intent": {"labels": ["track_order", "delivery_time", "refund_status", "invoice"], "out_of_scope": "other"}}
+    old, new = [await new_model(db, workspace, name, manifest={"heads": heads}) for name in ("old", "new")]
+    traffic = Traffic(db, workspace, {"old": GOOD, "new": Behaviour(labelled=0.25)})
+    await use(db, workspace, old, "active")
+    await traffic.comes(100)
+    await use(db, workspace, new, "active", by="rollout")
+    await traffic.comes(100)
+    assert await watch(db, workspace.id) == []
+    await labelled_since(db, workspace, new, label, origin=origin)
+    assert ([said.partition("worse: ")[2][:9] for said in await watch(db, workspace.id)] == ["corrected"]) == taken
+    assert await roles(db, workspace) == {"active": "old" if taken else "new"}
+
+
+async def test_a_shadow_is_not_judged_by_labels_that_only_one_of_the_two_can_give(
+    db: Database, workspace: Workspace, quick: None
+) -> None:
+    def manifest(*labels: str) -> dict[str, object]:
+        return {"heads": {"intent": {"labels": ["track_order", "delivery_time", "refund_status", *labels]}}}
+
+    old, new = [
+        await new_model(db, workspace, name, manifest=manifest(label))
+        for name, label in (("old", "invoice"), ("new", "gift_card"))
+    ]
+    await use(db, workspace, old, "active")
+    await use(db, workspace, new, "shadow", by="improve")
+    await Traffic(db, workspace, {"old": Behaviour(labelled=0), "new": GOOD}).comes(50)
+
+    async def labels() -> int:
+        async with db.transaction(workspace.id) as tx:
+            return int((await trials(tx, (await load_policy(tx)).rollout))["shadow"].shown["labelled"])
+
+    for label, origin in (("invoice", "review"), ("gift_card", "review"), ("refund_status", "discover")):
+        await labelled_since(db, workspace, new, label, origin=origin)
+        assert await labels() == 0
+        async with db.transaction(workspace.id) as tx:
+            await tx.connection.execute("DELETE FROM labels")
+    await labelled_since(db, workspace, new, "refund_status", origin="review")
+    assert await labels() == 30
+
+
 async def test_a_model_that_comes_back_was_not_taken_back_though_it_was_also_a_shadow(
     db: Database, workspace: Workspace
 ) -> None:

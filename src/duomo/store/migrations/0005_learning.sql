@@ -47,6 +47,11 @@ CREATE TABLE models (                          -- an exported folder, kept below
     UNIQUE (workspace_id, fingerprint)
 );
 
+-- Whether a model can give a label, so that its wrong answers may be told by it; where its manifest does not say, yes.
+CREATE FUNCTION can_say(_manifest jsonb, _head text, _value jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT coalesce((head -> 'labels') || coalesce(head -> 'out_of_scope', '[]') @> _value, true)
+          FROM (SELECT _manifest #> ARRAY['heads', _head] AS head) h $$;
+
 CREATE TABLE deployments (                     -- which model had which part from when to when; rows are only ever closed
     id           uuid PRIMARY KEY DEFAULT uuidv7(),
     workspace_id uuid NOT NULL DEFAULT current_workspace() REFERENCES workspaces ON DELETE CASCADE,

@@ -82,7 +82,8 @@ WHERE d.role = 'active' AND d.ended_at IS NOT NULL AND d.model_id <> %(model_id)
 GROUP BY d.model_id, m.name, m.fingerprint ORDER BY until DESC;
 
 -- name: live_figures
--- What happened in the conversations of a model's latest turns; a conversation counts once.
+-- What happened in the conversations of a model's latest turns; a conversation counts once. Labels that came with a
+-- discovered intent, or that the model does not know, say nothing about its answers.
 WITH latest AS (
     SELECT * FROM predictions
     WHERE model_id = %(model_id)s AND role <> 'shadow'
@@ -98,8 +99,9 @@ WITH latest AS (
     CROSS JOIN LATERAL (SELECT coalesce(p.heads -> 'intent', jsonb_path_query_first(p.heads, '$.*')) AS head) h
     LEFT JOIN LATERAL (
         SELECT count(*) AS said, bool_or(v.value <> p.heads -> v.head -> 'label') AS wrong
-        FROM valid_labels v
+        FROM valid_labels v JOIN models m ON m.id = p.model_id
         WHERE v.message_id = p.message_id AND v.kind = 'head' AND v.value <> 'null' AND p.heads -> v.head IS NOT NULL
+          AND v.origin <> 'discover' AND can_say(m.manifest, v.head, v.value)
         HAVING count(*) > 0) l ON true
 ), talks AS (
     SELECT conversation_id, model_id, count(*) AS turns, bool_or(out_of_scope) AS out_of_scope,
@@ -121,13 +123,16 @@ FROM talks k JOIN conversations c ON c.id = k.conversation_id
 GROUP BY k.model_id;
 
 -- name: shadow_turns
--- Turns that a shadow and the model that answered both read, with what people said about them.
+-- Turns that a shadow and the model that answered both read, with what people said about them that both could say.
 SELECT s.heads AS shadow, a.heads AS active, s.duration_ms AS shadow_ms, a.duration_ms AS active_ms, l.labels
 FROM predictions s
 JOIN predictions a ON a.message_id = s.message_id AND a.model_id = %(active_id)s AND a.role = 'active'
 LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(v.head, v.value) AS labels FROM valid_labels v
-    WHERE v.message_id = s.message_id AND v.kind = 'head' AND v.value <> 'null') l ON true
+    SELECT jsonb_object_agg(v.head, v.value) AS labels
+    FROM valid_labels v, models first, models second
+    WHERE v.message_id = s.message_id AND v.kind = 'head' AND v.value <> 'null' AND v.origin <> 'discover'
+      AND first.id = a.model_id AND can_say(first.manifest, v.head, v.value)
+      AND second.id = s.model_id AND can_say(second.manifest, v.head, v.value)) l ON true
 WHERE s.model_id = %(shadow_id)s AND s.role = 'shadow' AND s.created_at >= %(since)s
 ORDER BY s.created_at, s.id LIMIT %(limit)s;
 
