@@ -163,6 +163,17 @@ async def test_a_mixture_is_not_proposed(db: Database, workspace: Workspace) -> 
             assert await proposals.store(tx, [cluster], known) == int(cohesion > 0.5)
 
 
+@pytest.mark.parametrize(("understood", "made"), [(True, 1), (False, 0)], ids=["article", "intent"])
+async def test_an_accepted_intent_does_not_keep_the_missing_article_away(
+    db: Database, workspace: Workspace, agent: str, understood: bool, made: int
+) -> None:
+    id, turns = await proposed(db, workspace)
+    await decide(db, workspace, id, agent, name="trade_in")
+    known = {message_id: Turn(message_id, "x", understood=understood, answered=False) for _, message_id in turns}
+    async with db.transaction(workspace.id) as tx:
+        assert await proposals.store(tx, [Cluster("x", ["x"], 0.9, [*known])], known) == made
+
+
 async def test_a_run_that_fails_says_why_and_leaves_nothing(
     db: Database, workspace: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

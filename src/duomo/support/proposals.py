@@ -174,7 +174,7 @@ async def store(tx: Tx, clusters: Sequence[Cluster], turns: Mapping[str, Turn]) 
         kind = kind_of([turns[member] for member in cluster.members])
         if kind is None:
             continue
-        known = _same(cluster, earlier)
+        known = _same(cluster, kind, earlier)
         values = {"name": cluster.name, "terms": list(cluster.terms), "messages": list(cluster.members),
                   "cohesion": cluster.cohesion, "kind": kind}  # fmt: skip
         if known is None:
@@ -191,11 +191,16 @@ def kind_of(turns: Sequence[Turn]) -> Kind | None:
     return "article" if 2 * sum(not turn.answered for turn in turns) >= len(turns) else None
 
 
-def _same(cluster: Cluster, earlier: Sequence[Row]) -> Row | None:
-    """The earlier proposal that holds most of the cluster's turns; an open one that the cluster holds most of."""
+def _same(cluster: Cluster, kind: Kind, earlier: Sequence[Row]) -> Row | None:
+    """The earlier proposal that holds most of the cluster's turns; an open one that the cluster holds most of.
+
+    What was accepted settles its own kind: the turns of a new intent may still lack an article.
+    """
     members = set(cluster.members)
     shares = []
     for row in earlier:
+        if row["state"] == "accepted" and row["kind"] != kind:
+            continue
         common = len(members & set(row["messages"]))
         share = common / len(members)
         if row["state"] == "open":

@@ -219,7 +219,7 @@ WHERE coalesce(a.wish, 'question') = 'question'
 ORDER BY a.created_at DESC LIMIT %(limit)s;
 
 -- name: proposals_made
-SELECT id, state, messages FROM proposals ORDER BY created_at;
+SELECT id, kind, state, messages FROM proposals ORDER BY created_at;
 
 -- name: insert_proposal
 INSERT INTO proposals (kind, name, terms, messages, cohesion)
