@@ -103,7 +103,7 @@ async def test_a_turn_says_what_is_wanted_and_by_which_versions(
     assert decision["facts"]["intent"] == "refund_status"
     assert decision["policy"]["version"] == 0
     [stored] = await predictions(customer)
-    assert (stored["role"], stored["heads"]) == ("active", understood["heads"])
+    assert (stored["role"], stored["heads"], stored["text"]) == ("active", understood["heads"], understood["text"])
 
 
 async def test_the_text_is_encoded_once_for_the_model_and_for_the_search(

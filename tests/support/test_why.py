@@ -24,6 +24,7 @@ from tests.learn.fake_encoders import FakeEncoders, model
 from tests.support.conftest import Customer
 
 MODEL = str(uuid.uuid4())
+TEXT = "Please, my lamp is broken: I want a REFUND"
 TITLES = {"money": {"zh": "退款", "en": "Refund"}}
 
 
@@ -72,7 +73,9 @@ def decision(message_id: str = "", **more: Any) -> dict[str, Any]:
         "facts": FACTS,
         "policy": {"version": 3, "row": 4, "name": "refunds", "do": "answer", "team": None, "priority": "normal"},
         "model": {"id": MODEL, "fingerprint": "f1", "name": "first", "role": "active"},
-        "understood": {"message_id": message_id, "pattern": "text+image", "heads": {"intent": head()}},
+        "understood": {
+            "message_id": message_id, "pattern": "text+image", "text": TEXT, "heads": {"intent": head()},
+        },
         "knowledge": 12, **more,
     }  # fmt: skip
 
@@ -209,9 +212,6 @@ class Case:
             await tx.connection.execute(statement, values)  # type: ignore[call-overload]
 
 
-TEXT = "Please, my lamp is broken: I want a REFUND"
-
-
 @pytest.fixture
 async def case(customer: Customer, blobs: Blobs) -> Case:
     pixels = np.zeros((60, 90, 3), dtype=np.uint8)
@@ -286,7 +286,12 @@ async def test_shares_add_up_and_a_word_taken_away_changes_the_score_by_what_it_
     assert words["REFUND"]["score"] == pytest.approx(3, abs=1e-3)
     assert body["text"][int(words["REFUND"]["start"]) : int(words["REFUND"]["end"])] == "REFUND"
     shorter = TEXT.replace("REFUND", "").strip()
-    await case.sql("UPDATE predictions SET text = %(text)s", text=shorter)
+    await case.sql(
+        "UPDATE messages SET decision = jsonb_set(decision, '{understood,text}', to_jsonb(%(text)s::text)) "
+        "WHERE id = %(id)s",
+        text=shorter,
+        id=case.said_id,
+    )
     await case.explain(blobs)
     without = (await case.why())["explanation"]["body"]
     assert without["support"] == pytest.approx(body["support"] - words["REFUND"]["score"], abs=1e-3)
@@ -320,6 +325,16 @@ async def test_what_the_model_had_said_is_explained_even_where_it_would_say_some
     assert (body["label"], body["said"]) == ("repair", "repair")
     words = {unit["text"]: unit["score"] for unit in body["units"]["text"]}
     assert (words["REFUND"], words["broken"]) == (pytest.approx(-3, abs=1e-3), pytest.approx(2, abs=1e-3))
+
+
+async def test_an_answer_is_explained_by_the_words_it_was_given_for_after_they_were_corrected_and_read_again(
+    case: Case, blobs: Blobs
+) -> None:
+    await case.sql("UPDATE predictions SET text = 'my lamp is REPAIRED'")
+    await case.explain(blobs)
+    body = (await case.why())["explanation"]["body"]
+    assert body["text"] == TEXT
+    assert [unit["text"] for unit in body["units"]["text"]][-1] == "REFUND"
 
 
 async def test_explaining_is_one_job_however_often_it_is_asked_for_and_behind_all_others(case: Case) -> None:

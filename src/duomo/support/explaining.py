@@ -55,6 +55,9 @@ async def explain_message(
 ) -> bool:
     """Take apart what the model read before it said a message, and store what each piece was worth.
 
+    The words are those of the decision: the turn's prediction is another one once a transcript was corrected and read
+    again.
+
     What cannot be explained any more (a file erased, a model removed) is stored as failed with the reason.
 
     Args:
@@ -83,7 +86,7 @@ async def explain_message(
     waits = _Patience(patience_s)
     watching = asyncio.ensure_future(waits.watch(db))
     try:
-        sample, parts = _sample(blobs, workspace_id, read["text"], asked, messages)
+        sample, parts = _sample(blobs, workspace_id, said.decision["understood"]["text"], asked, messages)
         body = await asyncio.to_thread(_explained, loaded, sample, parts, said, read, waits)
     except NotFound:
         return await _store(db, workspace_id, message_id, "failed", {"reason": "file_gone"})
@@ -123,7 +126,7 @@ def _explained(
 ) -> dict[str, Any]:
     heads = loaded.understanding.heads
     head = HEAD if HEAD in heads else next(iter(heads))
-    stored = said.decision["understood"]["heads"].get(head, {}).get("label")  # a corrected turn is read again
+    stored = said.decision["understood"]["heads"].get(head, {}).get("label")
     served = Served(loaded.understanding, _Waiting(loaded.encoders, waits))
     found = explain(served, sample, head=head, label=stored if stored in heads[head].labels else None)
     return as_body(found, stored, parts) | {

@@ -78,6 +78,7 @@ class Understood:
         return {
             "message_id": message_id,
             "pattern": self.pattern,
+            "text": self.text,
             "heads": {name: dict(head) for name, head in self.heads.items()},
             "duration_ms": round(self.duration_ms, 2),
         }

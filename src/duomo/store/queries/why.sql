@@ -2,8 +2,8 @@
 SELECT conversation_id FROM messages WHERE id = %(id)s;
 
 -- name: prediction_with_model
--- What the model that answered read in a message, and which files that model is.
-SELECT p.text, p.pattern, p.heads, p.role, m.id AS model_id, m.fingerprint, m.name
+-- Whether the model that answered read a message, and which files that model is.
+SELECT m.id AS model_id, m.fingerprint, m.name
 FROM predictions p JOIN models m ON m.id = p.model_id
 WHERE p.message_id = %(message_id)s AND p.model_id = %(model_id)s;
 
