@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,12 +15,13 @@ import pytest
 
 from duomo.errors import Conflict, InputError, NotFound
 from duomo.learn.candidate import Job
-from duomo.store.postgres import Database, Workspace
+from duomo.store.postgres import Database, Row, Workspace
 from duomo.support import improve, registry
 from duomo.support.policy import Policy, save_policy
 from duomo.support.policy_sections import Rollout
 from tests.support.conftest import Customer, new_agent
 from tests.support.learning import contact_who_is, conversation_of, label, new_turn
+from tests.support.live import new_model, use
 from tests.support.shop_talk import SAID, questions
 
 AT_ONCE = "rollout: {shadow_turns: 0, canary_turns: 0}\n"
@@ -174,6 +176,37 @@ async def test_the_policy_says_what_unlabelled_turns_teach_and_another_word_is_n
         row = await improved(db, workspace, blobs, tmp_path)
         assert (row["state"], row["verdict"]) == ("failed", "stopped")
     assert asked == ["self-supervised", "semi-supervised"]
+
+
+async def test_what_was_labelled_while_a_model_was_trained_is_news_for_the_next_one(
+    db, workspace, blobs, tmp_path, monkeypatch
+):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    before = await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
+    seen: list[list[str]] = []
+    learned: dict[str, str] = {}
+
+    async def trained(work: improve.Run, row: Row) -> None:
+        """The first run's model is the active one; meanwhile people label, and days later an owner decides."""
+        job = Job.read(work.job)
+        facts = json.loads((work.samples / "facts.json").read_text("utf-8"))
+        seen.append(sorted(id for id, one in facts.items() if one["labelled_at"] > (job.seen_before or "")))
+        if not learned:
+            learned["while"] = await new_turn(customer, "And my invoice?", labels={"intent": "invoice"})
+            model = await new_model(db, workspace, "m", origin="improve")
+            await use(db, workspace, model, "active")
+            async with db.transaction(work.workspace_id) as tx:
+                await tx.run("finish_improvement", id=work.id, state="refused", verdict="", model_id=model,
+                             comparison=None, gates=None)  # fmt: skip
+                await tx.run("promote_improvement", id=work.id, verdict="It is right.", agent_id=None)
+        else:
+            await improve.fail(db, work.workspace_id, work.id, "stopped")
+
+    monkeypatch.setitem(improve.STEPS, "training", trained)
+    for _ in range(2):
+        await improved(db, workspace, blobs, tmp_path)
+
+    assert seen == [[before], [learned["while"]]]
 
 
 async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):

@@ -231,12 +231,13 @@ async def _export(work: Run, row: Row) -> None:
         intents = await tx.all("intents")
         taught = active and await tx.one("improvement_of_model", model_id=active["id"])
         before = await tx.value("last_learned")
+        exported_at = moment(await tx.value("clock"))  # earlier than the export reads labels: what it misses is fresh
         await _step(tx, work, "exporting", active)
     await asyncio.to_thread(_forget, work, older_than_days=policy.learning.retention_days)
     found = await export(work.db, work.blobs, work.workspace_id, work.samples, learning=policy.learning)
     taught_by = f"{found.identity} {active and active['samples']} {policy.learning.mode}"
     identity = hashlib.sha256(taught_by.encode()).hexdigest()
-    counts = found.counts | {"identity": identity}
+    counts = found.counts | {"identity": identity, "exported_at": exported_at}
     await asyncio.to_thread(_write_job, work, active, taught, intents, policy)
     async with work.db.transaction(work.workspace_id) as tx:
         await _step(tx, work, "exporting", active, counts=counts)
@@ -260,7 +261,7 @@ def _write_job(work: Run, active: Row | None, taught: Row | None, intents: list[
         "base": active and active["samples"],
         "active": folder and str(folder),
         "intents": added,
-        "seen_before": taught and moment(taught["finished_at"] or taught["created_at"]),
+        "seen_before": taught and taught["counts"]["exported_at"],
         "base_reached": ((active and active["reference"]) or {}).get("base") or {},
         "min_rows": policy.gates.min_slice,
         "mode": policy.learning.mode,

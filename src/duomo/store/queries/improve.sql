@@ -15,6 +15,10 @@ SELECT DISTINCT message_id FROM predictions;
 -- name: labels_to_learn_from
 SELECT message_id, head, value, created_at FROM valid_labels WHERE kind = 'head';
 
+-- name: clock
+-- The time by which labels are dated.
+SELECT clock_timestamp();
+
 -- name: insert_improvement
 -- One at a time: a second one is not made.
 INSERT INTO improvements (began_by, agent_id) VALUES (%(began_by)s, %(agent_id)s)
