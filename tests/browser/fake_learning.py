@@ -148,23 +148,27 @@ class Learning:
         proposal = next(one for one in self.proposals if one["id"] == id)
         if sent["action"] == "dismiss":
             proposal["state"] = "dismissed"
-            return JSONResponse(proposal)
+            return JSONResponse({**proposal, "kept": 0})
+        kept = 0
         if proposal["kind"] == "intent":
+            called = {one["message_id"] for one in self.labels if one["head"] == "intent"}
+            members = [member for member in sent["members"] if member not in called]
+            kept = len(sent["members"]) - len(members)
             self.sets[0]["labels"].insert(
-                -1, {"name": sent["name"], "title": sent["title"], "known": False, "count": len(sent["members"])}
+                -1, {"name": sent["name"], "title": sent["title"], "known": False, "count": len(members)}
             )
             proposal["became"] = sent["name"]
             self.labels += [
                 {"id": str(uuid.uuid4()), "message_id": member, "kind": "head", "head": "intent", "origin": "discover",
                  "value": sent["name"], "said": {}, "agent": agent, "created_at": now()}
-                for member in sent["members"]
+                for member in members
             ]  # fmt: skip
         else:
             draft = self._draft(str(uuid.uuid4()), agent, title=proposal["examples"][0]["text"], language="zh")
             draft["text"] = "\n".join(f"- {one['text']}" for one in proposal["examples"])
             proposal["became"] = draft["id"]
         proposal["state"] = "accepted"
-        return JSONResponse(proposal)
+        return JSONResponse({**proposal, "kept": kept})
 
     async def discover(self, request: Request) -> Response:
         self._person(request)

@@ -437,6 +437,19 @@ def test_a_proposed_intent_is_named_and_labels_the_turns_that_belong_to_it(
     assert (intent["state"], article["state"]) == ("accepted", "dismissed")
 
 
+def test_accepting_an_intent_says_how_many_turns_keep_what_a_person_called_them(
+    server: FakeConsoleServer, sign_in: Open
+) -> None:
+    [intent, _] = server.learning.proposals
+    given = {"message_id": intent["messages"][0], "kind": "head", "head": "intent", "value": "warranty"}
+    server.learning.labels.append(given)
+    page = sign_in("review/proposals")
+    card = page.locator(".proposal[data-kind=intent]")
+    card.get_by_label("English title").fill("Trade-in")
+    card.locator("button[type=submit]").click()
+    expect(toast(page, "The next model will learn it. Kept the label that a person gave: 1.")).to_be_visible()
+
+
 def test_a_missing_article_becomes_a_draft_that_is_written_and_published(
     server: FakeConsoleServer, sign_in: Open
 ) -> None:

@@ -226,10 +226,22 @@ async def test_a_proposal_is_shown_and_accepted(agent: Person, db: Database, wor
     }  # fmt: skip
     assert (await agent.post(f"proposals/{id}", {"action": "accept"})).status_code == 422
     answer = await agent.post(f"proposals/{id}", {"action": "accept", "name": "trade_in", "title": {"en": "Trade in"}})
-    assert (answer.json()["state"], answer.json()["became"]) == ("accepted", "trade_in")
+    assert (answer.json()["state"], answer.json()["became"], answer.json()["kept"]) == ("accepted", "trade_in", 0)
     assert [label["value"] for label in await stored(agent, customer)] == ["trade_in"]
     assert (await agent.post(f"proposals/{id}", {"action": "dismiss"})).status_code == 409
     assert (await agent.post(f"proposals/{uuid.uuid4()}", {"action": "dismiss"})).status_code == 404
+
+
+async def test_accepting_tells_how_many_keep_what_a_person_called_them(
+    agent: Person, db: Database, workspace: Workspace
+) -> None:
+    customer, message_id = await turn(db, workspace, await give_model(db, workspace), "Trade in?", OUTSIDE)
+    await propose(db, workspace, message_id)
+    await put(agent, customer, head(message_id))
+    [shown] = (await agent.get("proposals")).json()
+    sent = {"action": "accept", "name": "trade_in", "members": [message_id]}
+    assert (await agent.post(f"proposals/{shown['id']}", sent)).json()["kept"] == 1
+    assert [label["value"] for label in await stored(agent, customer)] == ["invoice"]
 
 
 async def test_discovery_is_started_once(agent: Person, db: Database, workspace: Workspace) -> None:

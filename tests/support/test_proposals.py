@@ -267,6 +267,23 @@ async def test_only_the_chosen_turns_are_labelled(db: Database, workspace: Works
     assert await of_intent(db, workspace) == {turns[1][1]: ("trade_in", "discover")}
 
 
+async def test_a_chosen_turn_that_a_person_has_called_something_else_stays_that(
+    db: Database, workspace: Workspace, agent: str
+) -> None:
+    id, turns = await proposed(db, workspace)
+    ids = [message_id for _, message_id in turns]
+    async with db.transaction(workspace.id) as tx:
+        await labels.add_intent(tx, head="intent", name="trade_in", title={})
+        for one, value in zip(turns, ("other", "invoice", "trade_in"), strict=True):
+            await give_label(tx, *one, value)
+        accepted = {"name": "trade_in", "title": {}, "members": [*ids, ids[1]]}
+        assert await proposals.accept(tx, id=id, agent_id=agent, **accepted) == 1
+        assert await proposals.accept(tx, id=id, agent_id=agent, **accepted) == 0
+    assert await of_intent(db, workspace) == {
+        ids[0]: ("trade_in", "discover"), ids[1]: ("invoice", "correction"), ids[2]: ("trade_in", "correction")
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "how",
     [{}, {"name": "Trade In"}, {"name": "other"}, {"name": "trade_in", "members": [str(uuid.uuid4())]}],

@@ -12,6 +12,7 @@ from duomo.errors import InputError
 from duomo.server.auth import AgentDep
 from duomo.server.learning_shapes import (
     AgreementView,
+    DecidedView,
     DecisionRequest,
     DisagreementView,
     DraftPicture,
@@ -143,13 +144,14 @@ async def list_proposals(site: SiteDep, agent: AgentDep) -> list[ProposalView]:
 
 
 @router.post("/proposals/{id}")
-async def decide_proposal(site: SiteDep, agent: AgentDep, id: UUID, sent: DecisionRequest) -> ProposalView:
+async def decide_proposal(site: SiteDep, agent: AgentDep, id: UUID, sent: DecisionRequest) -> DecidedView:
     """Accept it, as an intent of that name or as a draft, or dismiss it."""
+    kept = 0
     async with site.db.transaction(agent.workspace.id) as tx:
         if sent.action == "dismiss":
             await proposals.dismiss(tx, id=str(id), agent_id=agent.id)
         else:
-            await proposals.accept(
+            kept = await proposals.accept(
                 tx,
                 id=str(id),
                 name=sent.name,
@@ -157,7 +159,8 @@ async def decide_proposal(site: SiteDep, agent: AgentDep, id: UUID, sent: Decisi
                 members=None if sent.members is None else [str(member) for member in sent.members],
                 agent_id=agent.id,
             )
-        return _proposal(await proposals.shown(tx, str(id)))
+        shown = _proposal(await proposals.shown(tx, str(id)))
+    return DecidedView(kept=kept, **shown.model_dump())
 
 
 @router.post("/discover", status_code=202)

@@ -147,6 +147,10 @@ class ProposalView(BaseModel):
     created_at: datetime
 
 
+class DecidedView(ProposalView):
+    kept: int  # turns of an accepted intent that a person has called something else, and that stay that
+
+
 class DecisionRequest(BaseModel):
     action: Literal["accept", "dismiss"]
     name: Name | None = None

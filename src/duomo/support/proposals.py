@@ -238,12 +238,14 @@ async def _with_examples(tx: Tx, rows: Sequence[Row]) -> list[Row]:
 
 async def accept(
     tx: Tx, *, id: str, name: str | None, title: Title, members: Sequence[str] | None, agent_id: str
-) -> None:
+) -> int:
     """Make an intent or a draft of a proposal. Accepting it again, as the same, does nothing.
 
     Args:
         name: of the intent, e.g. "trade_in".
         members: the turns that are of it; None: all of the proposal's.
+    Returns:
+        How many of them a person has called something else, which they stay.
     Raises:
         NotFound: no such proposal.
         InputError: an intent without a name, or a member that is not the proposal's.
@@ -253,12 +255,13 @@ async def accept(
     if row["state"] == "accepted":
         if row["kind"] == "intent" and name not in (None, row["became"]):
             raise Conflict(f"this proposal was accepted as {row['became']!r} already.")
-        return
+        return 0
     if row["kind"] == "article":
-        became = await _draft(tx, row, title, agent_id)
+        became, kept = await _draft(tx, row, title, agent_id), 0
     else:
-        became = await _intent(tx, row, name, title, members, agent_id)
+        became, kept = await _intent(tx, row, name, title, members, agent_id)
     await tx.run("decide_proposal", id=id, state="accepted", became=became, agent_id=agent_id)
+    return kept
 
 
 async def dismiss(tx: Tx, *, id: str, agent_id: str) -> None:
@@ -283,24 +286,25 @@ async def _open(tx: Tx, id: str, *, accepting: bool) -> Row:
 
 async def _intent(
     tx: Tx, row: Row, name: str | None, title: Title, members: Sequence[str] | None, agent_id: str
-) -> str:
+) -> tuple[str, int]:
+    """Returns: the intent's name, and how many of the members are called something else."""
     if not name:
         raise InputError("an intent needs a `name`: small letters, digits and _, e.g. trade_in.")
-    if members is None:  # what a person has called something else meanwhile stays that
-        otherwise = {str(known["message_id"]) for known in await tx.all("labels_in", head=PLACED, ids=row["messages"])}
-        members = [message for message in row["messages"] if message not in otherwise]
-    elif strange := set(members) - set(row["messages"]):
+    chosen = row["messages"] if members is None else list(dict.fromkeys(members))
+    if strange := set(chosen) - set(row["messages"]):
         raise InputError(f"{len(strange)} of the members are not of this proposal.")
     known = await add_intent(tx, head=PLACED, name=name, title=title)
     if name == known.out_of_scope:
         raise InputError(f"{name!r} says that nothing fits. Give the intent a name of its own.")
+    called = {str(label["message_id"]): label["name"] for label in await tx.all("labels_in", head=PLACED, ids=chosen)}
     labels = [
         {"id": str(uuid.uuid5(uuid.UUID(str(row["id"])), message)), "message_id": message, "head": PLACED,
          "value": Jsonb(name), "agent_id": agent_id, "proposal": str(row["id"])}
-        for message in members
+        for message in chosen
+        if message not in called
     ]  # fmt: skip
     await tx.many("insert_discovered", labels)
-    return name
+    return name, sum(label != name for label in called.values())
 
 
 async def _draft(tx: Tx, row: Row, title: Title, agent_id: str) -> str:

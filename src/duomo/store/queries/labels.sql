@@ -256,8 +256,8 @@ UPDATE proposals SET state = %(state)s, became = %(became)s, agent_id = %(agent_
 UPDATE proposals SET became = %(article_id)s WHERE kind = 'article' AND became = %(draft_id)s;
 
 -- name: labels_in
--- Which of some turns have a label already that says what they are.
-SELECT v.message_id FROM valid_labels v
+-- Those of some turns that have a label already that says what they are.
+SELECT v.message_id, v.value #>> '{}' AS name FROM valid_labels v
 WHERE v.message_id IN (SELECT given.id::uuid FROM jsonb_array_elements_text(%(ids)s) AS given (id)) AND v.kind = 'head'
     AND v.head = %(head)s AND v.value <> 'null' AND v.value #>> '{}' <> coalesce((
         SELECT d.manifest #>> ARRAY['heads', %(head)s, 'out_of_scope'] FROM predictions p JOIN models d ON d.id = p.model_id

@@ -51,6 +51,7 @@ extend({
     proposal_all: "Show all {n}", proposal_dismiss: "Dismiss", proposal_accept_intent: "Add the intent and label {n}",
     proposal_accept_article: "Write the article", proposal_dismissed: "dismissed", proposal_accepted: "accepted",
     proposal_intent_made: "New intent: {title}. The next model will learn it.",
+    proposal_kept: "Kept the label that a person gave: {n}.",
     // drafts
     drafts_intro: "Articles on their way into the knowledge. The bot answers from them once they are published.",
     drafts_none: "No drafts", drafts_none_hint: "In a conversation, “Make an article of it” beside an agent's reply begins one.",
@@ -112,6 +113,7 @@ extend({
     proposal_all: "显示全部 {n} 条", proposal_dismiss: "忽略", proposal_accept_intent: "添加意图并标注 {n} 条",
     proposal_accept_article: "撰写文章", proposal_dismissed: "已忽略", proposal_accepted: "已采纳",
     proposal_intent_made: "新意图：{title}。下一个模型会学习它。",
+    proposal_kept: "{n} 条已有人标注，保留原标签。",
     drafts_intro: "即将进入知识库的文章。发布之后，机器人即可据此作答。",
     drafts_none: "没有草稿", drafts_none_hint: "在会话中，点击客服回复旁的“整理成文章”即可开始。",
     draft: "文章草稿", draft_text: "正文（Markdown）", draft_preview: "预览", draft_edit: "编辑",

@@ -137,11 +137,12 @@ class ProposalCard extends Pane {
     }
   }
 
-  /** @param {Proposal} decided */
+  /** @param {Proposal & {kept: number}} decided kept: turns that a person has called something else */
   async #accepted(decided) {
     if (decided.kind === "intent") {
       await labels.reload();
-      desk.toast(desk.t("proposal_intent_made", { title: labels.title("intent", decided.became ?? "") }));
+      const made = desk.t("proposal_intent_made", { title: labels.title("intent", decided.became ?? "") });
+      desk.toast(decided.kept ? `${made} ${desk.t("proposal_kept", { n: decided.kept })}` : made);
       return;
     }
     await drafts.load();
