@@ -19,6 +19,7 @@ from duomo.store.postgres import Database, Row, Workspace
 from duomo.support import improve, registry
 from duomo.support.policy import Policy, save_policy
 from duomo.support.policy_sections import Rollout
+from tests.support import exported
 from tests.support.conftest import Customer, new_agent
 from tests.support.learning import contact_who_is, conversation_of, label, new_turn
 from tests.support.live import new_model, use
@@ -207,6 +208,45 @@ async def test_what_was_labelled_while_a_model_was_trained_is_news_for_the_next_
         await improved(db, workspace, blobs, tmp_path)
 
     assert seen == [[before], [learned["while"]]]
+
+
+async def test_a_run_begins_anew_when_another_model_became_active_and_not_for_ever(
+    db, workspace, blobs, tmp_path, monkeypatch
+):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    await new_turn(customer, "Where is it?", labels={"intent": "track_order"})
+    await use(db, workspace, await new_model(db, workspace, "of the export"), "active")
+    against: list[str] = []
+
+    async def trained(work: improve.Run, row: Row) -> None:
+        """Meanwhile a canary passed, `overtaken` times."""
+        async with db.transaction(work.workspace_id) as tx:
+            against.append((await tx.one("model", id=row["base_id"]))["name"])
+            await tx.run("step_improvement", id=work.id, state="comparing", base_id=row["base_id"], counts=None)
+        if len(against) <= overtaken:
+            model = await new_model(db, workspace, f"canary {len(against)}")
+            await use(db, workspace, model, "active", by="rollout")
+        exported.export(work.folder / "onnx")
+        result = {"base": {"rows": 0, "heads": {}}, "comparison": {"heads": {}, "against": True}, "suspects": []}
+        told = {"reference": {}, "labels": {}, "trained": {}, "notes": []}
+        (work.folder / "result.json").write_text(json.dumps(result | told))
+
+    monkeypatch.setitem(improve.STEPS, "training", trained)
+    monkeypatch.setattr(registry, "_try", lambda folder: None)
+    overtaken = improve.AGAIN
+    row = await improved(db, workspace, blobs, tmp_path)
+    assert (row["state"], row["verdict"]) == ("refused", "no labelled row is left to measure the candidate on.")
+    assert against == ["of the export", "canary 1", "canary 2"]
+    assert (row["counts"]["again"], row["counts"]["train"]) == (2, 1)
+
+    await new_turn(customer, "And my invoice?", labels={"intent": "invoice"})
+    overtaken, against[:] = improve.AGAIN + 1, []
+    row = await improved(db, workspace, blobs, tmp_path)
+    assert (row["state"], row["verdict"]) == ("failed", "the active model changed meanwhile. Run it again.")
+    assert len(against) == 1 + improve.AGAIN
+    async with db.transaction(workspace.id) as tx:
+        [alarm] = await tx.all("alarms", limit=10)
+    assert (alarm["kind"], alarm["data"]["improvement_id"]) == ("improve", str(row["id"]))
 
 
 async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):

@@ -47,6 +47,7 @@ Say = Callable[[str], None]
 UNDER_WAY = ("queued", "exporting", "training", "comparing")
 DAYS: Mapping[str, int] = {"daily": 1, "weekly": 7}
 KILLS = 3  # of the training process in one run of the job, by whoever kills it: out of memory, say
+AGAIN = 2  # times that a run begins anew because another model became active meanwhile
 WAIT_S = 0.5  # between looks at whether another process has done it
 MODULE = "duomo.learn.candidate"
 NICE = 10
@@ -237,7 +238,8 @@ async def _export(work: Run, row: Row) -> None:
     found = await export(work.db, work.blobs, work.workspace_id, work.samples, learning=policy.learning)
     taught_by = f"{found.identity} {active and active['samples']} {policy.learning.mode}"
     identity = hashlib.sha256(taught_by.encode()).hexdigest()
-    counts = found.counts | {"identity": identity, "exported_at": exported_at}
+    again = row["counts"].get("again", 0)
+    counts = found.counts | {"identity": identity, "exported_at": exported_at, "again": again}
     await asyncio.to_thread(_write_job, work, active, taught, intents, policy)
     async with work.db.transaction(work.workspace_id) as tx:
         await _step(tx, work, "exporting", active, counts=counts)
@@ -347,6 +349,8 @@ async def _compare(work: Run, row: Row) -> None:
     async with work.db.transaction(work.workspace_id) as tx:
         policy = await load_policy(tx)
         base = row["base_id"] and await tx.one("model", id=row["base_id"])
+        if await _overtaken(tx, work, row):
+            return
     verdict = gates.decide(result, policy.gates)
     began = {name: one["second"] for name, one in result["base"]["heads"].items()}
     samples = Path(base["samples"]) if base and base["samples"] else None
@@ -356,11 +360,9 @@ async def _compare(work: Run, row: Row) -> None:
     )  # fmt: skip
     async with work.db.transaction(work.workspace_id) as tx:
         await tx.one("lock_models")
-        active = (await registry.current(tx)).get("active")
-        if str(active and active["id"]) != str(row["base_id"]):
-            await _finish(tx, work.id, "failed", "the active model changed meanwhile. Run it again.", model["id"])
+        if await _overtaken(tx, work, row):
             return
-        same = active is not None and active["id"] == model["id"]
+        same = row["base_id"] == model["id"]
         state, why = ("nothing_new", "the same model came out.") if same else (verdict.state, verdict.why)
         if state == "promoted" and await taken_back(tx, model["id"]):
             state, why = "refused", "this very model was taken back before; only an owner may let it answer again."
@@ -373,6 +375,23 @@ async def _compare(work: Run, row: Row) -> None:
             values = {key: suspect[key] for key in ("head", "given", "suggested", "confidence")}
             await tx.run("insert_suspect", message_id=suspect["id"], **values)
         await _conclude(tx, work, state, why, str(model["id"]), policy.rollout)
+
+
+async def _overtaken(tx: Tx, work: Run, row: Row) -> bool:
+    """Whether another model became active since the export; the run then begins anew, against that one.
+
+    Raises:
+        Conflict: it has done so `AGAIN` times.
+    """
+    active = (await registry.current(tx)).get("active")
+    if (active and active["id"]) == row["base_id"]:
+        return False
+    again = row["counts"].get("again", 0) + 1
+    if again > AGAIN:
+        raise Conflict("the active model changed meanwhile. Run it again.")
+    work.say("another model became active meanwhile; beginning anew")
+    await _step(tx, work, "exporting", active, counts=row["counts"] | {"again": again})
+    return True
 
 
 async def _conclude(tx: Tx, work: Run, state: str, why: str, model_id: str, rollout: Rollout) -> None:

@@ -196,7 +196,8 @@ CREATE TABLE improvements (
                  CHECK (state IN ('queued', 'exporting', 'training', 'comparing', 'refused', 'promoted', 'failed', 'nothing_new')),
     began_by     text NOT NULL DEFAULT 'schedule',  -- schedule | agent | command
     agent_id     uuid REFERENCES agents ON DELETE SET NULL,
-    counts       jsonb NOT NULL DEFAULT '{}',  -- labelled, unlabelled, held_out, corrections, left out and why
+    counts       jsonb NOT NULL DEFAULT '{}',  -- labelled, unlabelled, held_out, corrections, left out and why;
+                                               -- identity and exported_at of what was exported; again: how often begun anew
     base_id      uuid REFERENCES models ON DELETE SET NULL,      -- the active model it was compared with
     model_id     uuid REFERENCES models ON DELETE SET NULL,      -- the candidate
     comparison   jsonb,                        -- figures with intervals, by slice
