@@ -9,7 +9,7 @@ import pytest
 
 from duomo.errors import Conflict, DuomoError, InputError, NotFound
 from duomo.store.postgres import Database, Row, Workspace
-from duomo.support import labels
+from duomo.support import conversation, labels
 from duomo.support.labels import LabelName
 from tests.support.conftest import Customer, new_agent, new_customer
 from tests.support.reviewed import give_label, give_model, said, turn
@@ -19,6 +19,11 @@ async def valid(db: Database, workspace: Workspace, message_id: str, head: str =
     async with db.transaction(workspace.id) as tx:
         row = await tx.one("valid_label", message_id=message_id, kind="head", head=head)
     return row and row["value"]
+
+
+async def updated_at(customer: Customer) -> Any:
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        return (await tx.one("conversation", id=customer.conversation_id) or {})["updated_at"]
 
 
 async def bots_message(customer: Customer) -> str:
@@ -187,16 +192,30 @@ async def test_customers_see_nothing_of_a_label_and_the_inbox_keeps_its_order(
 ) -> None:
     customer, message_id = await turn(db, workspace, await give_model(db, workspace))
 
-    async def updated() -> Any:
-        async with db.transaction(workspace.id) as tx:
-            return (await tx.one("conversation", id=customer.conversation_id) or {})["updated_at"]
-
-    before = await updated()
+    before = await updated_at(customer)
     async with db.transaction(workspace.id) as tx:
         await give_label(tx, customer, message_id, "invoice")
-    assert await updated() == before
+    assert await updated_at(customer) == before
     assert [event.kind for event in await customer.events(private=True)] == ["message", "message", "update"]
     assert [event.kind for event in await customer.events(private=False)] == ["message", "message"]
+
+
+async def test_a_customer_sees_what_an_agent_says_was_heard_and_the_inbox_keeps_its_order(
+    db: Database, workspace: Workspace, customer: Customer
+) -> None:
+    message_id = await customer.says("listen")
+    artifact_id = await artifact(db, workspace, message_id)
+    before = await updated_at(customer)
+    async with db.transaction(workspace.id) as tx:
+        sent = {"kind": "transcript", "head": "", "artifact_id": artifact_id}
+        await give_label(tx, customer, message_id, "track order", **sent)
+    assert await updated_at(customer) == before
+    assert [event.kind for event in await customer.events(private=False)] == ["message", "update"]
+    async with db.transaction(workspace.id) as tx:
+        await conversation.correct_artifact(
+            tx, conversation_id=customer.conversation_id, artifact_id=artifact_id, text="track an order", by="customer"
+        )
+    assert await updated_at(customer) > before  # the customer's own word is news
 
 
 # Label sets -------------------------------------------------------------------------------------------------------

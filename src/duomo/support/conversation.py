@@ -464,7 +464,7 @@ async def correct_artifact(
     by: Literal["customer", "agent"],
     agent_id: str | None = None,
 ) -> str:
-    """Put right what was heard or read. A customer's correction makes the bot answer that message again.
+    """Put right what was heard or read, for everybody. A customer's correction makes the bot answer that message again.
 
     So it does after the bot gave up because it had misheard, as long as no person has taken the conversation.
 
@@ -485,6 +485,8 @@ async def correct_artifact(
         return message_id
     await tx.run("correct_artifact", id=artifact_id, text=text.strip(), by=by, tokens=search_vector("", text))
     seq = await append_event(tx, conversation_id, "update", message_id=message_id)
+    if by == "agent":
+        await tx.run("keep_updated_at", id=conversation_id, updated_at=row["updated_at"])
     answered = by == "customer" and artifact["seq"] <= row["answered_seq"]
     if answered and _waits_for_nobody_in_particular(row):
         await _change(tx, row, "pending", by="customer", fresh=True)
