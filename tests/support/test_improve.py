@@ -290,6 +290,31 @@ async def test_the_policy_says_how_often(db, workspace):
     assert not await due_after(100)
 
 
+@pytest.mark.parametrize("role", ["shadow", "canary"])
+async def test_the_schedule_waits_for_a_model_that_is_being_tried_and_not_for_ever(db, workspace, role):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    await new_turn(customer, "Where is it?")
+    await said_before(customer, days=8)
+
+    async def due_when_tried_for(days: int) -> bool:
+        async with db.transaction(workspace.id) as tx:
+            await tx.connection.execute(
+                "UPDATE deployments SET began_at = now() - %s * interval '1 day' WHERE role = %s", (days, role)
+            )
+            return await improve.due(tx, await improve.load_policy(tx))
+
+    share = 0.1 if role == "canary" else None
+    by_hand, learned = await new_model(db, workspace, "a"), await new_model(db, workspace, "b", origin="improve")
+    await use(db, workspace, by_hand, role, share=share)
+    assert await due_when_tried_for(1)
+    await use(db, workspace, learned, "active")
+    assert await due_when_tried_for(1)
+    await use(db, workspace, by_hand, "active")
+    await use(db, workspace, learned, role, share=share)
+    assert [await due_when_tried_for(days) for days in (1, 27, 29)] == [False, False, True]
+    assert (await started(db, workspace)) is not None  # who begins it is not made to wait
+
+
 async def said_before(customer: Customer, *, days: int) -> None:
     """A label that is so old."""
     [message, *_] = await customer.messages()

@@ -46,6 +46,7 @@ Say = Callable[[str], None]
 
 UNDER_WAY = ("queued", "exporting", "training", "comparing")
 DAYS: Mapping[str, int] = {"daily": 1, "weekly": 7}
+PATIENCE = 4  # intervals of the schedule that a model may be tried for before the next one takes its place
 KILLS = 3  # of the training process in one run of the job, by whoever kills it: out of memory, say
 AGAIN = 2  # times that a run begins anew because another model became active meanwhile
 WAIT_S = 0.5  # between looks at whether another process has done it
@@ -109,7 +110,7 @@ async def due(tx: Tx, policy: Policy) -> bool:
     if running is not None:
         return not await tx.value("improvement_has_job", id=str(running["id"]))
     days = DAYS.get(policy.learning.schedule)
-    return days is not None and bool(await tx.value("improvement_due", days=days))
+    return days is not None and bool(await tx.value("improvement_due", days=days, patience=PATIENCE * days))
 
 
 async def keep_schedule(db: Database, workspace_id: str) -> Row | None:

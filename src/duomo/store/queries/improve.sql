@@ -68,9 +68,14 @@ SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'improve' AND st
     AND args ->> 'improvement_id' = %(id)s::text);
 
 -- name: improvement_due
--- So long after the newest run; after the first label, where there was none.
+-- So long after the newest run; after the first label, where there was none. Not while a model that was learned here is
+-- being tried: the next one would take its place before it has had its turns.
 SELECT coalesce((SELECT max(created_at) FROM improvements), (SELECT min(created_at) FROM labels))
-    < now() - make_interval(days => %(days)s);
+        < now() - make_interval(days => %(days)s)
+    AND NOT EXISTS (
+        SELECT FROM deployments d JOIN models m ON m.id = d.model_id
+        WHERE d.ended_at IS NULL AND d.role <> 'active' AND m.origin = 'improve'
+          AND d.began_at > now() - make_interval(days => %(patience)s));
 
 -- name: forget_suspects
 -- What an earlier training suspected and nobody has looked at.
