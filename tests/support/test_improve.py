@@ -276,12 +276,15 @@ async def test_the_policy_says_how_often(db, workspace):
     await improve.give_up(db, workspace.id, str(row["id"]))
     assert await improve.keep_schedule(db, workspace.id) is None
 
-    async def due_after(days: int) -> bool:
+    async def due_after(days: float, *, state: str = "refused") -> bool:
         async with db.transaction(workspace.id) as tx:
-            await tx.connection.execute("UPDATE improvements SET created_at = now() - %s * interval '1 day'", (days,))
+            await tx.connection.execute(
+                "UPDATE improvements SET state = %s, created_at = now() - %s * interval '1 day'", (state, days)
+            )
             return await improve.due(tx, await improve.load_policy(tx))
 
     assert [await due_after(days) for days in (6, 8)] == [False, True]
+    assert [await due_after(days, state="failed") for days in (0.9, 1.1)] == [False, True]
     async with db.transaction(workspace.id) as tx:
         await save_policy(tx, TABLE + "learning: {schedule: daily}\n")
     assert await due_after(2)

@@ -46,6 +46,7 @@ Say = Callable[[str], None]
 
 UNDER_WAY = ("queued", "exporting", "training", "comparing")
 DAYS: Mapping[str, int] = {"daily": 1, "weekly": 7}
+DAYS_AFTER_FAILURE = 1  # disks are full and machines are off for hours, not for weeks
 PATIENCE = 4  # intervals of the schedule that a model may be tried for before the next one takes its place
 KILLS = 3  # of the training process in one run of the job, by whoever kills it: out of memory, say
 AGAIN = 2  # times that a run begins anew because another model became active meanwhile
@@ -110,7 +111,10 @@ async def due(tx: Tx, policy: Policy) -> bool:
     if running is not None:
         return not await tx.value("improvement_has_job", id=str(running["id"]))
     days = DAYS.get(policy.learning.schedule)
-    return days is not None and bool(await tx.value("improvement_due", days=days, patience=PATIENCE * days))
+    if days is None:
+        return False
+    waits = {"days": days, "after_failure": DAYS_AFTER_FAILURE, "patience": PATIENCE * days}
+    return bool(await tx.value("improvement_due", **waits))
 
 
 async def keep_schedule(db: Database, workspace_id: str) -> Row | None:

@@ -68,10 +68,12 @@ SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'improve' AND st
     AND args ->> 'improvement_id' = %(id)s::text);
 
 -- name: improvement_due
--- So long after the newest run; after the first label, where there was none. Not while a model that was learned here is
--- being tried: the next one would take its place before it has had its turns.
-SELECT coalesce((SELECT max(created_at) FROM improvements), (SELECT min(created_at) FROM labels))
-        < now() - make_interval(days => %(days)s)
+-- So long after the newest run, or after one that failed; after the first label, where there was none. Not while a model
+-- that was learned here is being tried: the next one would take its place before it has had its turns.
+SELECT coalesce(
+        (SELECT created_at + make_interval(days => CASE state WHEN 'failed' THEN %(after_failure)s ELSE %(days)s END)
+         FROM improvements ORDER BY created_at DESC LIMIT 1),
+        (SELECT min(created_at) FROM labels) + make_interval(days => %(days)s)) < now()
     AND NOT EXISTS (
         SELECT FROM deployments d JOIN models m ON m.id = d.model_id
         WHERE d.ended_at IS NULL AND d.role <> 'active' AND m.origin = 'improve'
