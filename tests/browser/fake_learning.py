@@ -52,6 +52,11 @@ class Learning:
             if (one["message_id"], one["kind"], one["head"]) == (message_id, kind, head)
         ]
 
+    def _held(self, *what: str) -> Json | None:
+        """The label that holds of (message, kind, head)."""
+        of_it = (one for one in reversed(self.labels) if (one["message_id"], one["kind"], one["head"]) == what)
+        return next((one for one in of_it if one["origin"] != "second"), None)
+
     def add_routes(self, app: FastAPI, base: str) -> None:
         add = app.add_api_route
         of_conversation = f"{base}/conversations/{{cid}}/labels"
@@ -88,9 +93,12 @@ class Learning:
             for item in (a for p in message["parts"] for a in p["artifacts"] if a["id"] == sent["artifact_id"]):
                 item["original_text"] = item["original_text"] or item["text"]
                 item["text"], item["corrected_by"] = sent["value"], "agent"
+        held = self._held(sent["message_id"], sent["kind"], sent["head"])
+        anothers = held is not None and held["value"] is not None and held["agent"] != agent
+        origin = "second" if sent["origin"] == "review" and anothers else sent["origin"]
         label = {
             "id": id, "message_id": sent["message_id"], "kind": sent["kind"], "head": sent["head"],
-            "value": sent["value"], "said": {}, "origin": sent["origin"], "agent": agent, "created_at": now(),
+            "value": sent["value"], "said": {}, "origin": origin, "agent": agent, "created_at": now(),
         }  # fmt: skip
         self.labels.append(label)
         if sent["kind"] == "head" and sent["value"] is not None:

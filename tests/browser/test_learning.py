@@ -183,6 +183,24 @@ def test_a_recheck_says_what_is_in_doubt_and_a_second_opinion_shows_nobodys(
     assert said == [(recheck, "invoice", "recheck"), (second, "pairing", "second")]
 
 
+def test_who_labels_what_a_colleague_labelled_meanwhile_has_given_a_second_opinion(
+    server: FakeConsoleServer, sign_in: Open
+) -> None:
+    first = server.learning.items[0]["message_id"]
+    lin, mei = sign_in("review", email=LIN), sign_in("review", email=MEI)
+    for page in (lin, mei):
+        expect(item(page)).to_have_attribute("data-id", first)
+    lin.keyboard.press("1")
+    arrived(lin, server, 1)
+    mei.keyboard.press("2")
+    expect(toast(mei, "yours counts as a second opinion")).to_be_visible()
+    assert [(one["value"], one["origin"]) for one in server.learning.labels] == [
+        ("refund_status", "review"),
+        ("return_item", "second"),
+    ]
+    expect(lin.locator(".toast")).to_have_count(0)
+
+
 def test_a_new_label_is_named_and_given_by_keyboard(server: FakeConsoleServer, sign_in: Open) -> None:
     first = server.learning.items[0]["message_id"]
     page = sign_in("review")

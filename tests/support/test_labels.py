@@ -106,6 +106,49 @@ async def test_a_second_opinion_is_of_another_person(db: Database, workspace: Wo
             await give_label(tx, customer, message_id, "invoice", agent_id=agent)
 
 
+async def test_in_review_nobody_overrules_a_colleague_and_everybody_may_change_their_own(
+    db: Database, workspace: Workspace
+) -> None:
+    customer, message_id = await turn(db, workspace, await give_model(db, workspace))
+    first, second = await new_agent(db, workspace), await new_agent(db, workspace)
+    id, stored = str(uuid.uuid4()), []
+    for value, other in [
+        ("invoice", {"agent_id": first}),
+        ("warranty", {"agent_id": second, "id": id}),
+        ("warranty", {"agent_id": second, "id": id}),  # sent again
+        (None, {"agent_id": second}),
+        ("return_item", {"agent_id": first}),
+        (None, {"agent_id": first}),
+        ("warranty", {"agent_id": second}),
+    ]:
+        async with db.transaction(workspace.id) as tx:
+            row = await give_label(tx, customer, message_id, value, origin="review", **other)
+        stored.append((row["value"], row["origin"], await valid(db, workspace, message_id)))
+    assert stored == [
+        ("invoice", "review", "invoice"),
+        ("warranty", "second", "invoice"),
+        ("warranty", "second", "invoice"),
+        (None, "second", "invoice"),
+        ("return_item", "review", "return_item"),
+        (None, "review", None),
+        ("warranty", "review", "warranty"),
+    ]
+
+
+async def test_a_second_opinion_is_given_once_unless_it_is_taken_back(db: Database, workspace: Workspace) -> None:
+    customer, message_id = await turn(db, workspace, await give_model(db, workspace))
+    first, *others = [await new_agent(db, workspace) for _ in range(3)]
+    async with db.transaction(workspace.id) as tx:
+        await give_label(tx, customer, message_id, "invoice", agent_id=first)
+    for who in others:
+        for value in ("warranty", None, "return_item"):
+            async with db.transaction(workspace.id) as tx:
+                await give_label(tx, customer, message_id, value, agent_id=who, origin="second")
+        with pytest.raises(Conflict, match="already"):
+            async with db.transaction(workspace.id) as tx:
+                await give_label(tx, customer, message_id, "warranty", agent_id=who, origin="second")
+
+
 async def artifact(db: Database, workspace: Workspace, message_id: str, kind: str = "transcript") -> str:
     async with db.transaction(workspace.id) as tx:
         part = await tx.value(

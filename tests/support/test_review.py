@@ -289,11 +289,14 @@ async def test_a_second_opinion_is_compared_with_what_held_when_it_was_given(
     model, other = await give_model(db, workspace), await new_agent(db, workspace, "Tom")
     for first, second, later in [("invoice", "invoice", None), ("invoice", "warranty", "warranty")]:
         customer, message_id = await turn(db, workspace, model, f"{first} {second}")
-        said = [(first, agent, "review"), ("return_item", other, "second"), (second, other, "second")]
-        for value, who, origin in [*said, (later, agent, "recheck")]:  # the other one thought again
-            if value is not None:
-                async with db.transaction(workspace.id) as tx:
-                    await give_label(tx, customer, message_id, value, agent_id=who, origin=origin)
+        opinions = [(value, other, "second") for value in ("return_item", None, second)]  # the other one thought again
+        for value, who, origin in [
+            (first, agent, "review"),
+            *opinions,
+            *([(later, agent, "recheck")] if later else []),
+        ]:
+            async with db.transaction(workspace.id) as tx:
+                await give_label(tx, customer, message_id, value, agent_id=who, origin=origin)
     async with db.transaction(workspace.id) as tx:
         found, differ = await review.load_agreement(tx, head="intent")
     assert (found.pairs, found.agreed, found.kappa) == (2, 1, 0)

@@ -69,13 +69,13 @@ async def add(
     Raises:
         NotFound: no such conversation, message, artifact or article.
         InputError: the value is not one of this kind, or the message is not one that can have it.
-        Conflict: the id is taken; or a second opinion of who gave the first, or on what nobody has labelled.
+        Conflict: the id is taken; or a second opinion of who gave the first, on what nobody has labelled, or once more.
     """
     conversation = await tx.one("conversation_for_update", id=conversation_id)
     if conversation is None:
         raise NotFound("there is no such conversation.")
     value = value.strip() if isinstance(value, str) else value
-    wanted = (conversation_id, message_id, kind, head, value, origin, str(agent_id))
+    wanted = (conversation_id, message_id, kind, head, value, _STORED.get(origin, origin), str(agent_id))
     earlier = await tx.one("label", id=id)
     if earlier is not None:
         if _content(earlier) != wanted:
@@ -86,7 +86,7 @@ async def add(
     match kind:
         case "head":
             value = _of_set(await label_sets(tx), head, value)
-            await _check_second(tx, message_id, head, origin, agent_id)
+            origin = await _whose(tx, message_id, head, value, origin, agent_id)
         case "transcript" | "ocr":
             said["artifact"] = await _correct(tx, conversation_id, message_id, kind, artifact_id, value, agent_id)
         case "source":
@@ -119,7 +119,11 @@ async def of_conversation(tx: Tx, conversation_id: str) -> list[Row]:
 
 def _content(row: Row) -> tuple[Any, ...]:
     who = (str(row["conversation_id"]), str(row["message_id"]), row["kind"], row["head"])
-    return (*who, row["value"], row["origin"], str(row["agent_id"]))
+    return (*who, row["value"], _STORED.get(row["origin"], row["origin"]), str(row["agent_id"]))
+
+
+_STORED: Mapping[Origin, Origin] = {"review": "second"}
+"""What a label may have become by being stored; for finding it again."""
 
 
 async def _message(tx: Tx, conversation_id: str, message_id: str, kind: Kind) -> Row:
@@ -178,12 +182,22 @@ def _of_set(sets: Sequence[LabelSet], head: str, value: Value) -> Value:
     return cleaned if known.type == "multilabel" else cleaned[0]
 
 
-async def _check_second(tx: Tx, message_id: str, head: str, origin: Origin, agent_id: str | None) -> None:
-    if origin != "second":
-        return
-    first = await tx.one("valid_label", message_id=message_id, kind="head", head=head)
-    if first is None or first["agent_id"] is None or str(first["agent_id"]) == str(agent_id):
+async def _whose(tx: Tx, message_id: str, head: str, value: Value, origin: Origin, agent_id: str | None) -> Origin:
+    """The origin that a label is stored with: in review, of what another agent has labelled, a second opinion.
+
+    Two who look at the same turns at once overrule each other no more than those who are asked one after the other.
+    """
+    if origin not in ("review", "second"):
+        return origin
+    held = await tx.one("valid_label", message_id=message_id, kind="head", head=head)
+    anothers = held is not None and held["agent_id"] is not None and str(held["agent_id"]) != str(agent_id)
+    if origin == "review":
+        return "second" if anothers else "review"
+    if value is not None and not anothers:
         raise Conflict("a second opinion is of another person than the first. Send yours as a correction.")
+    if value is not None and await tx.value("second_opinion", message_id=message_id, head=head, agent_id=agent_id):
+        raise Conflict("you have given a second opinion on this already. Take it back (null) before you give another.")
+    return "second"
 
 
 async def _correct(

@@ -35,6 +35,12 @@ WHERE l.conversation_id = %(conversation_id)s ORDER BY l.created_at, l.id;
 -- name: valid_label
 SELECT * FROM valid_labels WHERE message_id = %(message_id)s AND kind = %(kind)s AND head = %(head)s AND value <> 'null';
 
+-- name: second_opinion
+-- An agent's own; null where they took it back.
+SELECT nullif(value, 'null') FROM labels
+WHERE message_id = %(message_id)s AND kind = 'head' AND head = %(head)s AND origin = 'second' AND agent_id = %(agent_id)s
+ORDER BY created_at DESC, id DESC LIMIT 1;
+
 -- name: label_counts
 -- How many valid labels say what, by head.
 SELECT head, value, count(*) AS count FROM valid_labels WHERE kind = 'head' AND value <> 'null' GROUP BY head, value;

@@ -157,6 +157,11 @@ class Queue {
 
 const queue = new Queue();
 
+labels.addEventListener("settled", (event) => {
+  const { outgoing, view } = /** @type {CustomEvent} */ (event).detail;
+  if (outgoing.origin === "review" && outgoing.value !== null && view?.origin === "second") desk.toast(desk.t("review_became_second"));
+});
+
 /** How many this agent labelled here today; counted on. @param {number} [more] @returns {number} */
 function labelledToday(more = 0) {
   const key = `labelled.${desk.me.id}`;
