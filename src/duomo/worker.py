@@ -272,7 +272,7 @@ async def give_up(work: Work, task: str, arguments: Mapping[str, Any]) -> None:
     elif task in ("turn", "turn_deadline"):
         await turn.give_up(work.db, arguments["workspace_id"], arguments["conversation_id"])
     elif task == "improve":
-        await improving.give_up(work.db, arguments["workspace_id"], arguments["improvement_id"])
+        await improving.give_up(work.db, work.home, arguments["workspace_id"], arguments["improvement_id"])
     elif task == "explain":
         await explaining.give_up(work.db, arguments["workspace_id"], arguments["message_id"])
 
@@ -306,7 +306,7 @@ async def rescue(app: procrastinate.App, work: Work, queues: Sequence[str]) -> i
 
 
 async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
-    """Remove what nothing names any more: files, rows of files, pieces of streamed answers."""
+    """Remove what nothing names any more: files, rows of files, pieces of streamed answers, what trainings left."""
     for workspace_id in await _workspaces(work):
         with _apart(f"sweeping workspace={workspace_id}"):
             async with work.db.transaction(workspace_id) as tx:
@@ -314,6 +314,7 @@ async def sweep(work: Work, *, older_than_s: float = UNUSED_S) -> None:
                 await tx.run("delete_unused_blobs", older_than_s=older_than_s)
                 known = {row["key"] for row in await tx.all("blob_keys")}
             await asyncio.to_thread(work.blobs.sweep, workspace_id, known, older_than_s=older_than_s)
+            await improving.clear_away(work.db, work.home, workspace_id)
 
 
 async def warm(work: Work) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from duomo import worker
 from duomo.errors import Conflict, InputError, NotFound
 from duomo.learn.candidate import Job
 from duomo.store.postgres import Database, Row, Workspace
@@ -134,6 +135,48 @@ async def test_reports_of_runs_older_than_the_turns_they_show_go(db, workspace, 
 
     left = {path.name for path in improve.folder_of(tmp_path, workspace.id, "old").parent.iterdir()}
     assert left == {"recent", str(row["id"])}
+
+
+def files(home: Path, workspace: Workspace, run: str) -> set[str]:
+    return {path.name for path in improve.folder_of(home, workspace.id, run).iterdir()}
+
+
+async def test_what_customers_wrote_goes_with_a_run_that_is_given_up(db, workspace, blobs, tmp_path, monkeypatch):
+    customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
+    await new_turn(customer, "My secret question", labels={"intent": "track_order"})
+
+    async def full(work: improve.Run, row: Row) -> None:
+        (work.folder / "train.log").write_text("no space left")
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setitem(improve.STEPS, "training", full)
+    run = await started(db, workspace)
+    with pytest.raises(OSError, match="no space left"):
+        await improve.run(db, blobs, tmp_path, workspace.id, run)
+    assert {"samples", "job.json"} < files(tmp_path, workspace, run)
+
+    await worker.give_up(
+        worker.Work(db, blobs, home=tmp_path), "improve", {"workspace_id": workspace.id, "improvement_id": run}
+    )
+    assert files(tmp_path, workspace, run) == {"train.log", "lock"}
+
+
+async def test_housekeeping_clears_away_what_a_killed_process_left_of_an_ended_run(db, workspace, blobs, tmp_path):
+    async def begun() -> str:
+        run = await started(db, workspace)
+        (improve.folder_of(tmp_path, workspace.id, run) / "samples").mkdir(parents=True)
+        return run
+
+    ended = await begun()
+    await improve.fail(db, workspace.id, ended, "its worker died before it could tidy")
+    worked_on = await begun()
+    await improve.fail(db, workspace.id, worked_on, "given up, but a command works on it")
+    under_way = await begun()
+    with improve._locked(improve.folder_of(tmp_path, workspace.id, worked_on)):
+        await worker.sweep(worker.Work(db, blobs, home=tmp_path))
+
+    left = [files(tmp_path, workspace, run) for run in (ended, worked_on, under_way)]
+    assert left == [{"lock"}, {"samples", "lock"}, {"samples"}]
 
 
 async def test_what_cannot_be_learned_from_fails_and_says_why(db, workspace, blobs, tmp_path):
@@ -263,7 +306,7 @@ async def test_one_run_at_a_time_and_a_lost_job_is_queued_again(db, workspace):
     assert await count(db, workspace, jobs) == 1
 
 
-async def test_the_policy_says_how_often(db, workspace):
+async def test_the_policy_says_how_often(db, workspace, tmp_path):
     assert await improve.keep_schedule(db, workspace.id) is None  # nobody has labelled anything
     customer = await conversation_of(db, workspace, await contact_who_is(db, workspace, apart=False))
     await new_turn(customer, "Where is it?")
@@ -273,7 +316,7 @@ async def test_the_policy_says_how_often(db, workspace):
 
     row = await improve.keep_schedule(db, workspace.id)
     assert row["began_by"] == "schedule"
-    await improve.give_up(db, workspace.id, str(row["id"]))
+    await improve.give_up(db, tmp_path, workspace.id, str(row["id"]))
     assert await improve.keep_schedule(db, workspace.id) is None
 
     async def due_after(days: float, *, state: str = "refused") -> bool:

@@ -22,7 +22,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -155,7 +155,7 @@ async def run(
                 raise  # the job runs again
             except DuomoError as error:
                 await fail(db, workspace_id, improvement_id, str(error))
-        await asyncio.to_thread(_tidy, work)
+        await asyncio.to_thread(_tidy, work.folder)
     return row
 
 
@@ -166,9 +166,20 @@ async def fail(db: Database, workspace_id: str, improvement_id: str, why: str) -
             await raise_alarm(tx, "improve", SUBJECT, {"improvement_id": str(improvement_id), "why": why})
 
 
-async def give_up(db: Database, workspace_id: str, improvement_id: str) -> None:
+async def give_up(db: Database, home: Path, workspace_id: str, improvement_id: str) -> None:
     """Its job failed for good."""
     await fail(db, workspace_id, improvement_id, "the training could not be finished; the logs say why.")
+    await asyncio.to_thread(_tidy_left, folder_of(home, workspace_id, improvement_id))
+
+
+async def clear_away(db: Database, home: Path, workspace_id: str) -> None:
+    """Delete reports that are older than the turns they show may be, and what a killed process left of an ended run."""
+    async with db.transaction(workspace_id) as tx:
+        policy = await load_policy(tx)
+        running = await tx.one("improvement_under_way")
+    keep = None if running is None else str(running["id"])
+    days = policy.learning.retention_days
+    await asyncio.to_thread(_clear_away, home / "improve" / str(workspace_id), keep, older_than_days=days)
 
 
 async def decide(tx: Tx, improvement_id: str, *, owner: str, words: str) -> Row:
@@ -239,7 +250,7 @@ async def _export(work: Run, row: Row) -> None:
         before = await tx.value("last_learned")
         exported_at = moment(await tx.value("clock"))  # earlier than the export reads labels: what it misses is fresh
         await _step(tx, work, "exporting", active)
-    await asyncio.to_thread(_forget, work, older_than_days=policy.learning.retention_days)
+    await clear_away(work.db, work.home, work.workspace_id)
     found = await export(work.db, work.blobs, work.workspace_id, work.samples, learning=policy.learning)
     taught_by = f"{found.identity} {active and active['samples']} {policy.learning.mode}"
     identity = hashlib.sha256(taught_by.encode()).hexdigest()
@@ -451,32 +462,58 @@ async def _finish(
 async def _alone(work: Run) -> AsyncIterator[None]:
     """Wait until no other process works on this run; a process that dies lets go."""
     work.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(work.folder / "lock", "a+b") as file:  # noqa: ASYNC230 - opens at once
-        said = 0.0
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - said > 10:
-                    said = time.monotonic()
-                    work.say("another process works on it; waiting")
-                await asyncio.sleep(WAIT_S)
-        yield
+    said = 0.0
+    while True:
+        with _locked(work.folder) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            work.say("another process works on it; waiting")
+        await asyncio.sleep(WAIT_S)
 
 
-def _tidy(work: Run) -> None:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """False: another process works in this folder."""
+    with open(folder / "lock", "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _tidy(folder: Path) -> None:
     """Keep what people read; what customers wrote and the stages of training go."""
-    for path in work.folder.iterdir():
+    for path in _left(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name not in KEPT:
+        else:
             path.unlink(missing_ok=True)
 
 
-def _forget(work: Run, *, older_than_days: int) -> None:
+def _tidy_left(folder: Path) -> None:
+    """Tidy an ended run's folder, unless a process works on it still: that one does."""
+    if folder.is_dir() and _left(folder):
+        with _locked(folder) as mine:
+            if mine:
+                _tidy(folder)
+
+
+def _left(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() or path.name not in KEPT]
+
+
+def _clear_away(place: Path, keep: str | None, *, older_than_days: int) -> None:
     """Reports show turns that were wrong, so they go when the turns do."""
     border = time.time() - older_than_days * 86400
-    for folder in work.folder.parent.iterdir():
-        if folder != work.folder and folder.stat().st_mtime < border:
+    for folder in place.iterdir() if place.is_dir() else ():
+        if folder.name == keep:
+            continue
+        if folder.stat().st_mtime < border:
             shutil.rmtree(folder, ignore_errors=True)
+        else:
+            _tidy_left(folder)
