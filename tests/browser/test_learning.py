@@ -183,6 +183,23 @@ def test_a_recheck_says_what_is_in_doubt_and_a_second_opinion_shows_nobodys(
     assert said == [(recheck, "invoice", "recheck"), (second, "pairing", "second")]
 
 
+def test_undo_of_a_recheck_brings_back_what_somebody_had_said(server: FakeConsoleServer, sign_in: Open) -> None:
+    server.learning.items = [one for one in server.learning.items if one["why"] == "recheck"]
+    [recheck] = [one["message_id"] for one in server.learning.items]
+    page = sign_in("review")
+    expect(item(page)).to_have_attribute("data-id", recheck)
+    page.keyboard.press("2")
+    expect(page.get_by_text("Nothing left to look at")).to_be_visible()
+    page.keyboard.press("u")
+    expect(item(page)).to_have_attribute("data-id", recheck)
+    expect(page.locator(".review-why")).to_contain_text("Somebody said “Coupons”")
+    arrived(page, server, 2)
+    assert [(one["value"], one["origin"]) for one in server.learning.labels] == [
+        ("invoice", "recheck"),
+        ("coupon", "review"),
+    ]
+
+
 def test_who_labels_what_a_colleague_labelled_meanwhile_has_given_a_second_opinion(
     server: FakeConsoleServer, sign_in: Open
 ) -> None:

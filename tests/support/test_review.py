@@ -218,6 +218,15 @@ async def test_suspected_labels_come_back_until_somebody_has_looked(
     async with db.transaction(workspace.id) as tx:
         await give_label(tx, customer, message_id, "invoice", agent_id=agent, origin="recheck")
     assert (await queue(db, workspace, agent)).items == []
+    for value, origin, why in [
+        ("invoice", "review", ["recheck"]),  # what was said of the doubt is undone
+        ("warranty", "recheck", []),
+        ("invoice", "review", ["recheck"]),
+        ("return_item", "correction", []),
+    ]:
+        async with db.transaction(workspace.id) as tx:
+            await give_label(tx, customer, message_id, value, agent_id=agent, origin=origin)
+        assert [item.why for item in (await queue(db, workspace, agent)).items] == why
 
 
 async def second_opinions(db: Database, workspace: Workspace, share: float) -> None:

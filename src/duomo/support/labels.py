@@ -98,7 +98,7 @@ async def add(
         value=Jsonb(value), said=said, origin=origin, agent_id=agent_id,
     )  # fmt: skip
     if kind == "head" and origin != "second":
-        await tx.run("suspect_done", message_id=message_id, head=head)
+        await tx.run("suspect_labelled", message_id=message_id, head=head, value=Jsonb(value), origin=origin)
     if kind not in ARTIFACTS:  # a corrected artifact has said so itself
         await _tell(tx, conversation, message_id)
     stored = await tx.one("label", id=id)

@@ -45,8 +45,10 @@ ORDER BY created_at DESC, id DESC LIMIT 1;
 -- How many valid labels say what, by head.
 SELECT head, value, count(*) AS count FROM valid_labels WHERE kind = 'head' AND value <> 'null' GROUP BY head, value;
 
--- name: suspect_done
-UPDATE suspects SET done_at = now() WHERE message_id = %(message_id)s AND head = %(head)s AND done_at IS NULL;
+-- name: suspect_labelled
+-- Somebody has looked at it. Who gives the suspected label otherwise than by a recheck, as an undo does, opens it again.
+UPDATE suspects SET done_at = CASE WHEN %(origin)s = 'recheck' OR to_jsonb(given) <> %(value)s THEN now() END
+WHERE message_id = %(message_id)s AND head = %(head)s;
 
 -- name: keep_updated_at
 -- A label is no news for the inbox.

@@ -118,7 +118,7 @@ class Queue {
     const item = this.items.shift();
     if (!item) return;
     if (name !== null) {
-      this.#say(item, name);
+      this.#say(item, name, ORIGINS[item.why]);
       labelledToday(1);
       this.#count(-1);
     }
@@ -136,7 +136,9 @@ class Queue {
     this.items = [last.item, ...this.items];
     this.past.delete(last.item.message_id);
     if (last.name !== null) {
-      this.#say(last.item, null);
+      const { suspect, why } = last.item;
+      if (suspect) this.#say(last.item, suspect.given, "review"); // no recheck: it is asked about again
+      else this.#say(last.item, null, ORIGINS[why]);
       labelledToday(-1);
       this.#count(1);
     }
@@ -144,9 +146,9 @@ class Queue {
     return true;
   }
 
-  /** @param {Item} item @param {string | null} value */
-  #say(item, value) {
-    labels.say(item.conversation_id, { message_id: item.message_id, kind: "head", head: this.head, value, origin: ORIGINS[item.why] });
+  /** @param {Item} item @param {string | null} value @param {Origin} origin */
+  #say(item, value, origin) {
+    labels.say(item.conversation_id, { message_id: item.message_id, kind: "head", head: this.head, value, origin });
   }
 
   /** @param {1 | -1} step */
