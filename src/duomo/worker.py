@@ -1,7 +1,7 @@
 """The job process: turns, media, knowledge, housekeeping.
 
 A job may be killed at any line. Another worker notices by the missing heartbeat, and the job runs again; after
-`ATTEMPTS` runs its customer is given a person instead. Jobs are therefore written to be run twice.
+`attempts` runs its customer is given a person instead. Jobs are therefore written to be run twice.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ logger = logging.getLogger("duomo.worker")
 DATABASE_GONE = (StoreUnavailable, ConnectorException, psycopg.OperationalError)
 
 ATTEMPTS = 3  # runs of a job before it is given up
+ATTEMPTS_OF: Mapping[str, int] = {"improve": 10}
+"""Of jobs that go on where they were: in the hours of a training workers are restarted, which is not its fault."""
 HEARTBEAT_S = 2.0
 STALLED_S: Mapping[str, float] = {
     "turns": 6.0,
@@ -219,8 +221,12 @@ def register(app: procrastinate.App, work: Work) -> None:
     _task(app, "ingest", ingest, work)
 
 
+def attempts(task: str) -> int:
+    return ATTEMPTS_OF.get(task, ATTEMPTS)
+
+
 def _task(app: procrastinate.App, name: str, run: Callable[..., Awaitable[None]], work: Work) -> None:
-    retry = procrastinate.RetryStrategy(max_attempts=ATTEMPTS - 1, linear_wait=1)
+    retry = procrastinate.RetryStrategy(max_attempts=attempts(name) - 1, linear_wait=1)
 
     async def job(context: procrastinate.JobContext, /, **arguments: Any) -> None:
         try:
@@ -228,7 +234,7 @@ def _task(app: procrastinate.App, name: str, run: Callable[..., Awaitable[None]]
         # The edge of a job: logged once, by its ids, and run again or given up.
         except Exception as error:
             logger.error("job %s %s failed in run %d: %s", name, context.job.id, context.job.attempts + 1, _what(error))
-            if context.job.attempts + 1 >= ATTEMPTS:
+            if context.job.attempts + 1 >= attempts(name):
                 await give_up(work, name, arguments)
             raise
 
@@ -295,11 +301,11 @@ async def rescue(app: procrastinate.App, work: Work, queues: Sequence[str]) -> i
     for queue in queues:
         for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_S[queue]):
             found += 1
-            if job.attempts + 1 < ATTEMPTS:
+            if job.attempts + 1 < attempts(job.task_name):
                 logger.warning("job %s %s lost its worker; it runs again", job.task_name, job.id)
                 await app.job_manager.retry_job(job)
                 continue
-            logger.error("job %s %s lost its worker %d times; it is given up", job.task_name, job.id, ATTEMPTS)
+            logger.error("job %s %s is given up after run %d", job.task_name, job.id, job.attempts + 1)
             await give_up(work, job.task_name, job.task_kwargs)
             await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
     return found

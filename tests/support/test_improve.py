@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from duomo import worker
-from duomo.errors import Conflict, InputError, NotFound
+from duomo.errors import Conflict, InputError, NotFound, StoreUnavailable
 from duomo.learn.candidate import Job
+from duomo.store.jobs import make_app
 from duomo.store.postgres import Database, Row, Workspace
 from duomo.support import improve, registry
 from duomo.support.policy import Policy, save_policy
@@ -159,6 +160,39 @@ async def test_what_customers_wrote_goes_with_a_run_that_is_given_up(db, workspa
         worker.Work(db, blobs, home=tmp_path), "improve", {"workspace_id": workspace.id, "improvement_id": run}
     )
     assert files(tmp_path, workspace, run) == {"train.log", "lock"}
+
+
+async def test_a_training_outlives_more_restarts_of_its_worker_than_a_turn_does(
+    db, dsn, workspace, blobs, tmp_path, monkeypatch
+):
+    async def state(*, worker_died: bool) -> tuple[str, str]:
+        """Of the job and the run; the job's worker is gone, or it failed in a worker."""
+        async with db.transaction(workspace.id) as tx:
+            if worker_died:
+                await tx.connection.execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL")
+        if worker_died:
+            await worker.rescue(app, work, ["training"])
+        else:
+            await app.run_worker_async(queues=["training"], wait=False, install_signal_handlers=False)
+        async with db.transaction(workspace.id) as tx:
+            cursor = await tx.connection.execute("SELECT status FROM procrastinate_jobs")
+            return (await cursor.fetchone())["status"], (await improve.load(tx, run))["state"]
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("PostgreSQL went away.")
+
+    monkeypatch.setattr(improve, "run", away)
+    async with db.transaction(None) as tx:
+        await tx.connection.execute("DELETE FROM procrastinate_jobs")
+    run, app, work = await started(db, workspace), make_app(dsn), worker.Work(db, blobs, home=tmp_path)
+    worker.register(app, work)
+    async with app.open_async():
+        died = [await state(worker_died=True) for _ in range(worker.ATTEMPTS + 1)]
+        assert died == [("todo", "queued")] * (worker.ATTEMPTS + 1)
+        assert await state(worker_died=False) == ("todo", "queued")
+        while (last := await state(worker_died=True)) == ("todo", "queued"):
+            died.append(last)
+    assert (last, len(died)) == (("failed", "failed"), worker.ATTEMPTS_OF["improve"] - 2)
 
 
 async def test_housekeeping_clears_away_what_a_killed_process_left_of_an_ended_run(db, workspace, blobs, tmp_path):
