@@ -78,15 +78,20 @@ async def play_customer(
             stored = await visitor.say(turn.get("text", ""), files=files, language=turn["lang"])
             sent.append(stored["id"])
             say(f"  {'customer':>9}: {turn.get('text', '')} {' '.join(f'[{f.name}]' for f in files)}".rstrip())
-        reply = await state.reply()
+        reply, outcome = None, "nothing"
+        with contextlib.suppress(TimeoutError):
+            reply = await state.reply()
+            outcome = reply["kind"] if reply else "handoff"
         artifacts = [a for event in visitor.events for a in _artifacts(event) if event["seq"] > state.since]
         for artifact in {a["id"]: a for a in artifacts}.values():
             say(f"  {artifact['kind']:>9}: {' '.join(artifact['text'].split())[:160]}")
-        outcome = reply["kind"] if reply else "handoff" if state.with_people else "nothing"
         text = " ".join(reply["text"].split())[:300] if reply else ""
         titles = ", ".join(c["title"] for c in reply["citations"]) if reply else ""
         say(f"  {outcome:>9}: {text}" + (f"  <- {titles}" if titles else ""))
-        if outcome not in turn["expect"].get("outcome", [outcome]):
+        if outcome == "nothing":
+            wrong += 1
+            say(f"  {'WRONG':>9}: nothing came within {TURN_WITHIN_S:.0f} s")
+        elif outcome not in turn["expect"].get("outcome", [outcome]):
             hoped = " or ".join(turn["expect"]["outcome"])
             if outcome in ("clarify", "handoff"):
                 cautious += 1
@@ -133,17 +138,20 @@ class Awaiting:
         self.with_people = bool(statuses) and statuses[-1] == "open"
 
     async def reply(self) -> Mapping[str, Any] | None:
-        event = None
-        with contextlib.suppress(TimeoutError):
-            event = await self._visitor.until(self._ends, timeout_s=TURN_WITHIN_S)
-        if event is not None and event["kind"] == "message":
-            message: Mapping[str, Any] = event["data"]
-            if message["kind"] == "handoff":
-                self.with_people = True
-                with contextlib.suppress(TimeoutError):  # so that the next turn knows who has the conversation
-                    await self._visitor.until(lambda e: e["kind"] == "status", timeout_s=5)
-            return message if is_reply(event) else None
-        return None
+        """The bot's reply; None where people have the conversation, and what was sent has been read.
+
+        Raises:
+            TimeoutError: neither came within `TURN_WITHIN_S`.
+        """
+        event = await self._visitor.until(self._ends, timeout_s=TURN_WITHIN_S)
+        if not is_reply(event):
+            return None
+        message: Mapping[str, Any] = event["data"]
+        if message["kind"] == "handoff":
+            self.with_people = True
+            with contextlib.suppress(TimeoutError):  # so that the next turn knows who has the conversation
+                await self._visitor.until(lambda e: e["kind"] == "status", timeout_s=5)
+        return message
 
     def _ends(self, event: Mapping[str, Any]) -> bool:
         if is_reply(event):

@@ -85,7 +85,7 @@ class Came:
     """What came of a turn.
 
     Attributes:
-        heads: labels by head; None when no model is active.
+        heads: labels by head, none where the model did not read the turn; None when no model is active.
     """
 
     decision: str
@@ -126,7 +126,7 @@ def differences(expected: Expected, came: Came) -> list[Difference]:
     if came.heads is not None:
         for head, labels in expected.heads.items():
             if came.heads.get(head) not in labels:
-                differs(head, labels, came.heads.get(head, "not understood"))
+                differs(head, labels, came.heads.get(head, "not understood" if came.heads else "not read by the model"))
     if answered and expected.source and not any(_is_article(c, one) for c in came.cited for one in expected.source):
         differs("source", expected.source, ", ".join(came.cited) or "no source")
     for name, text in (("said", came.text), ("heard", came.heard), ("read", came.read)):

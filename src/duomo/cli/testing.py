@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from duomo.cli.scenarios import Came, Scenario, Turn
     from duomo.client import Agent, Customer
 
+LOOKS_EVERY_S = 0.2  # at what a model that reads along has understood
 _DECISIONS = {"answer": "answer", "clarify": "clarify", "handoff": "hand_over"}
 
 
@@ -103,18 +104,28 @@ async def _play(
         except httpx2.TransportError as error:
             raise Unavailable(f"no service answers at {url}. Start it with `duomo run`.") from error
         agent = await Agent.sign_in(console, workspace=given.workspace, email=email, password=password, patience_s=20)
+        model = not {"active", "canary"}.isdisjoint((await agent.get("models"))["roles"])
         results = []
         for scenario in found:
-            played = [await play(http, agent, scenario, workspace=given.workspace) for _ in range(runs)]
+            played = [await play(http, agent, scenario, workspace=given.workspace, model=model) for _ in range(runs)]
             results.append(result := Result(scenario, played))
             say(f"{'pass' if result.passed == runs else 'FAIL':<5}{result.passed}/{runs}  {scenario.name}")
     return results
 
 
-async def play(http: httpx2.AsyncClient, agent: Agent, scenario: Scenario, *, workspace: str) -> Run:
-    """Play a scenario once, as a customer of its own."""
+class Silent(Exception):
+    """Nothing came of a turn in time; says what should have."""
+
+
+async def play(http: httpx2.AsyncClient, agent: Agent, scenario: Scenario, *, workspace: str, model: bool) -> Run:
+    """Play a scenario once, as a customer of its own.
+
+    Args:
+        model: whether one is active that reads what customers send.
+    """
     from duomo.cli.scenarios import differences, unchecked
     from duomo.client import Customer
+    from duomo.play import TURN_WITHIN_S
 
     started = time.monotonic()
     visitor = await Customer.arrive(http, workspace=workspace, language=scenario.language, patience_s=20)
@@ -126,37 +137,53 @@ async def play(http: httpx2.AsyncClient, agent: Agent, scenario: Scenario, *, wo
             offered = f"{len(options)} options" if options else "no options"
             misses.append(Miss(number, turn.line, f"option {turn.choose} is offered", offered))
             break
-        came, options = await _turn(visitor, agent, turn, options)
+        try:
+            came, options = await _turn(visitor, agent, turn, options, model=model)
+        except Silent as silent:
+            misses.append(Miss(number, turn.expect.line, str(silent), f"nothing within {TURN_WITHIN_S:.0f} s"))
+            break
         misses += [Miss(number, d.line, d.expected, d.came) for d in differences(turn.expect, came)]
         left += unchecked(turn.expect, came)
     return Run(misses, left, time.monotonic() - started)
 
 
-async def _turn(visitor: Customer, agent: Agent, turn: Turn, options: Sequence[str]) -> tuple[Came, Sequence[str]]:
-    """Send a turn and see what comes of it. Returns: that, and the options the bot offers."""
+async def _turn(
+    visitor: Customer, agent: Agent, turn: Turn, options: Sequence[str], *, model: bool
+) -> tuple[Came, Sequence[str]]:
+    """Send a turn and see what comes of it.
+
+    Returns:
+        That, and the options the bot offers.
+    Raises:
+        Silent: nothing came of it.
+    """
     from duomo.cli.scenarios import Came
     from duomo.play import Awaiting
 
     waiting = Awaiting(visitor)
     text = options[turn.choose - 1] if turn.choose else turn.text
     sent = await visitor.say(text, files=list(turn.files), language=turn.language)
-    reply = await waiting.reply()
+    try:
+        reply = await waiting.reply()
+    except TimeoutError:
+        raise Silent("what was sent is read" if waiting.with_people else "an answer") from None
     artifacts = _artifacts(visitor, sent["id"])
     recognised: dict[str, Any] = {
         "heard": " ".join(a["text"] for a in artifacts if a["kind"] == "transcript"),
         "read": " ".join(a["text"] for a in artifacts if a["kind"] in ("ocr", "document_text")),
     }
     if reply is None:
-        return Came("nothing", **recognised), ()
+        read = await _read_along(agent, visitor.conversation, sent["id"]) if model and turn.expect.heads else {}
+        return Came("nothing", heads=_labels(read, model=model), **recognised), ()
     seen = await agent.message(visitor.conversation, reply["id"])
     decision: Mapping[str, Any] = seen["decision"]
-    understood, policy = decision.get("understood"), decision.get("policy") or {}
+    policy = decision.get("policy") or {}
     came = Came(
         decision=_DECISIONS[reply["kind"]],
         text=reply["text"],
         language=reply["language"],
         cited=[citation["article_id"] for citation in reply["citations"]],
-        heads=_labels(decision, understood),
+        heads=_labels(decision, model=model),
         team=policy.get("team"),
         priority=policy.get("priority"),
         **recognised,
@@ -164,10 +191,22 @@ async def _turn(visitor: Customer, agent: Agent, turn: Turn, options: Sequence[s
     return came, reply["options"]
 
 
-def _labels(decision: Mapping[str, Any], understood: Mapping[str, Any] | None) -> Mapping[str, str] | None:
-    if understood is None:
-        return None if decision.get("model") is None else {}
-    return {name: head["label"] for name, head in understood["heads"].items()}
+async def _read_along(agent: Agent, conversation: str, message_id: str) -> Mapping[str, Any]:
+    """What stands with a message for a person once the model has read it, or did not in time."""
+    from duomo.play import TURN_WITHIN_S
+
+    ends = time.monotonic() + TURN_WITHIN_S
+    while True:
+        decision: Mapping[str, Any] = (await agent.message(conversation, message_id))["decision"]
+        if decision.get("understood") or time.monotonic() > ends:
+            return decision
+        await asyncio.sleep(LOOKS_EVERY_S)
+
+
+def _labels(decision: Mapping[str, Any], *, model: bool) -> Mapping[str, str] | None:
+    if understood := decision.get("understood"):
+        return {name: head["label"] for name, head in understood["heads"].items()}
+    return {} if model else None
 
 
 def _artifacts(visitor: Customer, message_id: str) -> list[Mapping[str, Any]]:
