@@ -290,7 +290,9 @@ async def labelled_since(db: Database, workspace: Workspace, model_id: str, labe
 async def test_only_labels_that_a_model_knows_and_that_a_person_gave_after_reading_take_it_back(
     db: Database, workspace: Workspace, label: str, origin: str, taken: bool
 ) -> None:
-    heads = {"intent": {"labels": ["track_order", "delivery_time", "refund_status", "invoice"], "out_of_scope": "other"}}
+    heads = {
+        "intent": {"labels": ["track_order", "delivery_time", "refund_status", "invoice"], "out_of_scope": "other"}
+    }
     old, new = [await new_model(db, workspace, name, manifest={"heads": heads}) for name in ("old", "new")]
     traffic = Traffic(db, workspace, {"old": GOOD, "new": Behaviour(labelled=0.25)})
     await use(db, workspace, old, "active")

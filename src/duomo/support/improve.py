@@ -4,8 +4,8 @@
 
 A run is a row of `improvements` and a folder below HOME/improve. Every step may be killed at any line and done again:
 exporting writes the same files, training keeps its stages, registering finds the same model, and the last transaction
-moves suspects, roles and state together. One process works on a run at a time, by a lock on its folder; the database
-has one run under way at most.
+moves suspects, roles and state together. Where another model became active meanwhile, comparing goes back to exporting.
+One process works on a run at a time, by a lock on its folder; the database has one run under way at most.
 """
 
 from __future__ import annotations
