@@ -18,9 +18,10 @@ from duomo.cli.scenarios import load
 from duomo.cli.testing import Miss, Run
 from duomo.client import Agent
 
+Event = tuple[str, Mapping[str, Any]]
 ANSWER = {"author": "bot", "kind": "answer", "text": "In three days.", "language": "en", "citations": [], "options": []}
 HANDOFF = ANSWER | {"kind": "handoff", "text": "A person will answer."}
-OPEN = [("message", HANDOFF), ("status", {"status": "open"})]
+OPEN: list[Event] = [("message", HANDOFF), ("status", {"status": "open"})]
 UNDERSTOOD = {"model": {"name": "shop"}, "understood": {"heads": {"intent": {"label": "refund"}}}}
 
 
@@ -34,7 +35,7 @@ class Service:
         unread: places of messages with a file that is never read.
     """
 
-    follows: Sequence[Sequence[tuple[str, Mapping[str, Any]]]]
+    follows: Sequence[Sequence[Event]]
     decisions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     looks: int = 0
     unread: Sequence[int] = ()
