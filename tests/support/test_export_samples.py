@@ -32,7 +32,7 @@ async def test_a_turn_is_a_sample_with_its_text_its_files_and_its_labels(db, wor
     assert lines(tmp_path, "train") == [
         {
             "id": last,
-            "text": "It arrived like this\nso what?\nthe lid broke\nE21",
+            "text": "It arrived like this\nso what?\nthe lid broke E21",
             "image": f"media/{picture}.webp",
             "audio": f"media/{sound}.ogg",
             "group": group,
@@ -76,8 +76,20 @@ async def test_personal_data_is_masked_in_texts_voices_pictures_and_earlier_turn
     for secret in ("lin@example.com", "13812345678", "4111", "12345"):
         assert secret not in written
     last = lines(tmp_path, "unlabelled")[1]
-    assert last["text"] == "call [phone]\ncard [card]\n[plate]"
+    assert last["text"] == "call [phone]\ncard [card] [plate]"
     assert last["history"] == ["I am [email]"]
+
+
+async def test_a_number_that_the_cut_of_a_screenshot_goes_through_is_masked(db, workspace, blobs, tmp_path):
+    customer = await learner(db, workspace)
+    message = await customer.says("look")
+    read = f"{'order page ' * 26}call 13812345678"
+    await attach(customer, blobs, message, b"p", mime="image/webp", artifact=("ocr", read))
+    await answer(customer)
+
+    await export(db, blobs, workspace.id, tmp_path, learning=Learning())
+
+    assert lines(tmp_path, "unlabelled")[0]["text"] == f"look {'order page ' * 26}call [phone]"
 
 
 async def test_a_corrected_transcript_is_what_is_learned_from(db, workspace, blobs, tmp_path):
@@ -148,7 +160,7 @@ async def test_without_media_no_picture_and_no_voice_leaves_the_tables(db, works
 
     await export(db, blobs, workspace.id, tmp_path, learning=Learning(media=False))
 
-    assert lines(tmp_path, "unlabelled")[0]["text"] == "look\nE21"
+    assert lines(tmp_path, "unlabelled")[0]["text"] == "look E21"
     assert "image" not in lines(tmp_path, "unlabelled")[0]
     assert list((tmp_path / "media").iterdir()) == []
 

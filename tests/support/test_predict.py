@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,21 @@ from duomo.media.text import normalise
 from duomo.models.embed import MultilingualE5, Vectors
 from duomo.models.encoders import Models
 from duomo.store.blobs import Blobs
-from duomo.store.postgres import Database, Workspace
+from duomo.store.postgres import Database, Row, Workspace
 from duomo.support import predict, registry, turn
 from duomo.support.alarms import alarms
 from duomo.support.answer import Answerer, Remembering
+from duomo.support.conversation import IncomingFile, store_message
+from duomo.support.export_samples import SPLITS, export
 from duomo.support.perceive import Senses, perceive_part
 from duomo.support.policy import save_policy
+from duomo.support.policy_sections import Learning
 from duomo.support.predict import Reader, load_files
 from duomo.support.turn import Desk
+from duomo.testing import FakeEmbedder
 from duomo.types import Message
 from tests.support.conftest import Customer, FakeRetriever, calibration, passage
+from tests.support.learning import lines
 from tests.support.test_turn import Ears, file_of, part_ids, png, unrepaired
 
 REFUND = passage("Refunds arrive within 5 days.", article="en/refund-times", title="When the refund arrives")
@@ -47,6 +53,18 @@ class Counting(MultilingualE5):
     def encode(self, texts: list[str], *, kind: str) -> Vectors:  # type: ignore[override]
         self.asked += texts if kind == "query" else []
         return super().encode(texts, kind=kind)  # type: ignore[arg-type]
+
+
+class Remembers(Reader):
+    """Reads, and remembers what it was given to read."""
+
+    def __init__(self, home: Path, models: Models) -> None:
+        super().__init__(home, models)
+        self.turns: list[predict.Turn] = []
+
+    async def read(self, workspace_id: str, row: Row, turn: predict.Turn) -> predict.Understood | None:
+        self.turns.append(turn)
+        return await super().read(workspace_id, row, turn)
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +264,52 @@ async def test_the_model_reads_along_where_a_person_answers(
     assert last.author == "customer"
     assert last.decision["understood"]["heads"]["intent"]["label"] == "refund_status"
     assert await turn.run_turn(desk, customer.workspace.id, customer.conversation_id) is None
+
+
+async def test_a_model_learns_from_the_very_texts_that_it_reads(
+    customer: Customer, desk: Desk, blobs: Blobs, home: Path, model: dict[str, object], tmp_path: Path
+) -> None:
+    unsure = Answerer(
+        FakeRetriever(replace(REFUND, signals={**REFUND.signals, "cosine": 0.5})), FakeEmbedder(),
+        calibration=calibration(),
+    )  # fmt: skip
+    reader = Remembers(home, Models())
+    desk = replace(desk, answerer=unsure, reader=reader)
+
+    async def asks(text: str, *files: IncomingFile) -> None:
+        await customer.says(text, *files)
+        for part_id in await part_ids(customer) if files else ():
+            screen = "14:32 5G 87% " + " ".join(f"line {i} of the order" for i in range(40))
+            await perceive_part(
+                Senses(customer.db, blobs, Ears(read=screen), unrepaired), customer.workspace.id, part_id
+            )
+        if not await turn.run_turn(desk, customer.workspace.id, customer.conversation_id):
+            await turn.listen(desk, customer.workspace.id, customer.conversation_id)
+
+    await asks("Ｗhat about my  refund?")
+    await asks(REFUND.title)  # the option that it was asked back with
+    await asks("and how long?")
+    await asks("see here", file_of(blobs, customer.workspace, png()))
+    assert await customer.status() == "open"
+    await asks("hello?")
+    await asks("is anybody there?")  # read together with the one before, which nobody has answered
+    async with customer.db.transaction(customer.workspace.id) as tx:
+        await store_message(tx, customer.conversation_id, author="agent", kind="text", text="Yes.", language="en")
+    await asks("where is it?")
+
+    await export(customer.db, blobs, customer.workspace.id, tmp_path, learning=Learning())
+
+    samples = [sample for split in SPLITS for sample in lines(tmp_path, split)]
+    learned = [(normalise(sample["text"]), sample.get("history", [])) for sample in samples]
+    assert learned == [(normalise(one.text), list(one.history)) for one in reader.turns]
+    assert sorted(text for text, _ in learned) == sorted(str(one["text"]) for one in await predictions(customer))
+    assert [text for text, _ in learned[:3]] == [
+        "What about my refund?",
+        "What about my refund? When the refund arrives",
+        "and how long?",
+    ]
+    assert learned[3][0].startswith("see here line of the order line of")
+    assert [text for text, _ in learned[4:]] == ["hello?", "hello?\nis anybody there?", "where is it?"]
 
 
 async def test_one_model_is_active_however_many_are_activated_at_once(

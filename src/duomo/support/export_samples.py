@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -30,31 +30,40 @@ from duomo.models.language import detect_language
 from duomo.store.blobs import Blobs
 from duomo.store.postgres import Database, Row, Tx
 from duomo.support import guard
+from duomo.support import turn as live
 from duomo.support.conversation import load_messages
+from duomo.support.past import ends_turn
 from duomo.support.policy_sections import Learning
-from duomo.support.turn import compose
 from duomo.types import Language, Message
 
 Split = Literal["train", "unlabelled", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "unlabelled", "heldout")
 FACTS, MEDIA = "facts.json", "media"
 HELD_OUT = 0.2  # of the customers
-EARLIER = 4  # turns of a conversation that go with the next one as its history
 _SUFFIX = {"image/webp": ".webp", "audio/ogg": ".ogg", "audio/flac": ".flac"}
 _OURS = re.compile(r"[0-9a-f]{64}(\.\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a customer wrote until somebody answered, or until a model read it."""
+    """What a customer wrote until somebody answered, or until a model read it.
+
+    Attributes:
+        messages: what a model reads at once. Where a person answers it reads every message as it comes, together with
+            those before it that are not answered yet.
+        fresh: those of them that no earlier turn ends with: what people said of them belongs to this turn.
+        earlier: the context they are read in.
+    """
 
     messages: tuple[Message, ...]
+    fresh: tuple[Message, ...]
+    earlier: tuple[Message, ...]
     answered: bool
     team: str | None = None  # that the policy chose for it
 
     def id(self, predicted: Collection[str]) -> str:
         """Of the message that the prediction, and so the label, belongs to; else of the last."""
-        ids = [message.id for message in self.messages]
+        ids = [message.id for message in self.fresh]
         return next((id for id in reversed(ids) if id in predicted), ids[-1])
 
 
@@ -105,17 +114,27 @@ async def export(db: Database, blobs: Blobs, workspace_id: str, folder: Path, *,
 def turns(messages: Sequence[Message], predicted: Collection[str]) -> Iterator[Turn]:
     """A conversation cut into turns, oldest first."""
     waiting: list[Message] = []
+    fresh: list[Message] = []
+
+    def turn(*, answered: bool, after: Sequence[Message] = ()) -> Turn:
+        earlier = live.before(messages, waiting[0])
+        return Turn(tuple(waiting), tuple(fresh), tuple(earlier), answered, _team(after))
+
     for at, message in enumerate(messages):
         if message.author == "customer":
             waiting.append(message)
+            fresh.append(message)
             if message.id in predicted:
-                yield Turn(tuple(waiting), answered=True, team=_team(messages[at + 1 :]))
-                waiting = []
-        elif waiting and message.author in ("bot", "agent") and message.kind not in ("holding", "note"):
-            yield Turn(tuple(waiting), answered=True, team=_team(messages[at:]))
-            waiting = []
-    if waiting:
-        yield Turn(tuple(waiting), answered=False)
+                yield turn(answered=True, after=messages[at + 1 :])
+                fresh = []
+                if not message.decision:  # which it has where a person is to answer: the bot has
+                    waiting = []
+        elif ends_turn(message):
+            if fresh:
+                yield turn(answered=True, after=messages[at:])
+            waiting, fresh = [], []
+    if fresh:
+        yield turn(answered=False)
 
 
 def _team(after: Sequence[Message]) -> str | None:
@@ -129,11 +148,18 @@ def _team(after: Sequence[Message]) -> str | None:
     return None
 
 
-def text_of(messages: Sequence[Message]) -> str:
-    """Written, said and seen, as a model reads it; what people corrected counts."""
-    artifacts = [stored.artifact for message in messages for part in message.parts for stored in part.artifacts]
-    question = compose([message.text for message in messages], artifacts, language="en")
-    return "\n".join(part for part in (question.text, question.seen) if part)
+def read_of(turn: Turn) -> tuple[str, list[str]]:
+    """A turn's text and history as a model reads them live, with what people corrected, and masked.
+
+    Masked before what was seen is cut: a number that is cut in two is none that would be found.
+    """
+    asked = live.question_of(turn.messages, turn.earlier, language="en")
+    masked = replace(
+        asked, text=guard.mask(asked.text), seen=guard.mask(asked.seen), earlier=guard.mask(asked.earlier),
+        chosen=guard.mask(asked.chosen),
+    )  # fmt: skip
+    read = live.as_read(masked, turn.earlier)
+    return read.text, [guard.mask(said) for said in read.history if said]
 
 
 def moment(at: datetime) -> str:
@@ -173,25 +199,23 @@ class _Writer:
         since: datetime,
     ) -> None:
         """All turns of a conversation that are new enough and have been dealt with, or labelled."""
-        history: list[str] = []
         group, apart = str(row["contact_id"]), held_out(str(row["contact_id"]))
         for turn in turns(messages, predicted):
-            text = guard.mask(text_of(turn.messages))
-            earlier, history = history[-EARLIER:], [*history, text] if text else history
+            text, history = read_of(turn)
             if turn.messages[-1].created_at < since:
                 continue  # counted by the query
             # of two messages of a turn, the later one's label is nearer to the answer
-            rows = {head: label for message in turn.messages for head, label in labels.get(message.id, {}).items()}
+            rows = {head: label for message in turn.fresh for head, label in labels.get(message.id, {}).items()}
             said = {head: label["value"] for head, label in rows.items()}
             if not turn.answered and not said:
-                self.leave_out("unanswered", len(turn.messages))
+                self.leave_out("unanswered", len(turn.fresh))
                 continue
             files = self._files(turn.messages)
             sample: dict[str, Any] = {"id": turn.id(predicted), "text": text, **files, "group": group}
             if not text and not files:
-                self.leave_out("empty", len(turn.messages))
+                self.leave_out("empty", len(turn.fresh))
                 continue
-            sample |= {"history": earlier} if earlier else {}
+            sample |= {"history": history} if history else {}
             sample |= {"labels": said} if said else {}
             self._count(turn)
             self.lines["heldout" if apart else "train" if said else "unlabelled"].append(sample)
@@ -206,7 +230,7 @@ class _Writer:
         self.counts["turns"] += 1
         self.counts["corrections"] += sum(
             stored.corrected_by is not None
-            for message in turn.messages for part in message.parts for stored in part.artifacts
+            for message in turn.fresh for part in message.parts for stored in part.artifacts
         )  # fmt: skip
 
     def _files(self, messages: Sequence[Message]) -> dict[str, str]:

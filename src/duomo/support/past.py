@@ -24,19 +24,19 @@ def answered_by(said: Message, messages: Sequence[Message]) -> list[Message]:
         place = next((i for i, message in enumerate(before) if message.id == last_id), None)
         if place is None:
             return []
-        if any(_ends(message) for message in before[place + 1 :]):
+        if any(ends_turn(message) for message in before[place + 1 :]):
             return [before[place]]
         before = before[: place + 1]
     found: list[Message] = []
     for message in reversed(before):
-        if _ends(message):
+        if ends_turn(message):
             break
         if message.author == "customer":
             found.append(message)
     return found[::-1]
 
 
-def _ends(message: Message) -> bool:
+def ends_turn(message: Message) -> bool:
     """Whether what the customer wrote before it is answered by it."""
     if message.author == "agent":
         return message.kind != "note"

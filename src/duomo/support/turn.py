@@ -35,13 +35,14 @@ from duomo.support.conversation import (
 )
 from duomo.support.intent import SMALL_TALK, leans_on_earlier
 from duomo.support.outcome import Delta, Outcome, Question
+from duomo.support.past import words_of
 from duomo.support.policy import Policy, load_policy
 from duomo.support.predict import Reader, Turn, Understood, load_files, store
 from duomo.support.registry import Role, current
 from duomo.support.rollout import chosen
 from duomo.types import Artifact, Language, Message, Part, PartKind, Status
 
-EARLIER = 40  # sequence numbers before the unanswered messages that are read for their context
+EARLIER = 40  # messages before a turn that are read for its context
 DELTA_S = 0.04  # deltas of a streamed answer are joined for so long before they are stored and shown
 SENT_AS: Mapping[PartKind, str] = {"image": "picture", "audio": "voice", "document": "document"}
 _IDS = uuid.UUID("6f0d3b1e-5d0a-4c7e-9a53-0f7b8c1e2d4a")  # namespace of the ids made here
@@ -197,30 +198,39 @@ async def _pending(
         row = await tx.one("conversation_and_settings", id=conversation_id)
         if row is None or row["status"] != status:
             return None
-        messages = await load_messages(tx, conversation_id, after=max(0, row["answered_seq"] - EARLIER))
+        begins = await tx.value("context_begins", id=conversation_id, upto=row["answered_seq"], messages=EARLIER)
+        messages = await load_messages(tx, conversation_id, after=begins)
         policy, models = await load_policy(tx), await current(tx)
         knowledge = await tx.value("knowledge_version") or 0
     settings = Settings.of(row["settings"])
     if again:
         wanted = [m for m in messages if m.id == again["message_id"]]
-        earlier = [m for m in messages if wanted and m.seq < wanted[0].seq]
         key = f"again {again['seq']}"
         if not wanted:
             return None
         return Pending(
-            row, settings, earlier, wanted, wanted[0].seq, key, again=True, policy=policy, models=models,
-            knowledge=knowledge,
+            row, settings, before(messages, wanted[0]), wanted, wanted[0].seq, key, again=True, policy=policy,
+            models=models, knowledge=knowledge,
         )  # fmt: skip
     replies = [m.seq for m in messages if m.author == "agent" and m.kind != "note"] if status == "open" else []
     since = max([row["answered_seq"], *replies])
     waiting = [m for m in messages if m.author == "customer" and m.seq > since]
     if not waiting:
         return None
-    earlier = [m for m in messages if m.seq < waiting[0].seq]
     key = str(waiting[-1].seq)
     return Pending(
-        row, settings, earlier, waiting, waiting[-1].seq, key, policy=policy, models=models, knowledge=knowledge
-    )
+        row, settings, before(messages, waiting[0]), waiting, waiting[-1].seq, key, policy=policy, models=models,
+        knowledge=knowledge,
+    )  # fmt: skip
+
+
+def before(messages: Sequence[Message], first: Message) -> list[Message]:
+    """The context of a turn that begins with `first`.
+
+    Args:
+        messages: of its conversation, in order; at least this context.
+    """
+    return [message for message in messages if message.seq < first.seq][-EARLIER:]
 
 
 async def understand(desk: Desk, workspace_id: str, pending: Pending) -> tuple[Question, Turn]:
@@ -234,21 +244,16 @@ async def understand(desk: Desk, workspace_id: str, pending: Pending) -> tuple[Q
     images = [np.array(row["embedding"].strip("[]").split(","), dtype=np.float32) for row in rows]
     parts = [part for message in pending.messages for part in message.parts]
     attachments = await asyncio.to_thread(_attachments, desk, workspace_id, parts) if desk.answerer.streams else []
-    last_bot = next((m for m in reversed(pending.earlier) if m.author == "bot" and m.kind != "holding"), None)
-    question = compose(
-        [m.text for m in pending.messages],
-        [stored.artifact for part in parts for stored in part.artifacts],
+    question = question_of(
+        pending.messages,
+        pending.earlier,
         language=_language(pending),
         images=images,
-        unreadable=[part.kind for part in parts if part.state == "refused"],
-        earlier=_earlier_question(pending.earlier),
-        options=last_bot.options if last_bot else (),
         failures=pending.row["failures"],
         attachments=attachments,
         mask=pending.settings.mask_llm_input,
-        sent=_sent(pending.messages),
     )
-    read = Turn(search_text(question), files, tuple(_said(m) for m in pending.earlier if m.author == "customer"))
+    read = as_read(question, pending.earlier, files)
     understood = await _understood(desk, workspace_id, pending, read)
     return replace(question, policy=pending.policy, understood=understood), read
 
@@ -265,6 +270,39 @@ async def _understood(desk: Desk, workspace_id: str, pending: Pending, read: Tur
         async with desk.db.transaction(workspace_id) as tx:
             await raise_alarm(tx, "model", row["fingerprint"][:12], {"name": row["name"], "role": row["role"]})
     return None
+
+
+def question_of(
+    messages: Sequence[Message],
+    earlier: Sequence[Message],
+    *,
+    language: Language,
+    images: Sequence[Vectors] = (),
+    failures: int = 0,
+    attachments: Sequence[Attachment] = (),
+    mask: bool = False,
+) -> Question:
+    """What a turn's messages ask, after those `before` it: while it is answered, and when it becomes a sample."""
+    parts = [part for message in messages for part in message.parts]
+    last_bot = next((m for m in reversed(earlier) if m.author == "bot" and m.kind != "holding"), None)
+    return compose(
+        [m.text for m in messages],
+        [stored.artifact for part in parts for stored in part.artifacts],
+        language=language,
+        images=images,
+        unreadable=[part.kind for part in parts if part.state == "refused"],
+        earlier=_earlier_question(earlier),
+        options=last_bot.options if last_bot else (),
+        failures=failures,
+        attachments=attachments,
+        mask=mask,
+        sent=_sent(messages),
+    )
+
+
+def as_read(question: Question, earlier: Sequence[Message], files: Mapping[str, Floats] | None = None) -> Turn:
+    """What a model reads of a turn, when it is served and when it learns."""
+    return Turn(search_text(question), files or {}, tuple(words_of(m) for m in earlier if m.author == "customer"))
 
 
 def _sent(messages: Sequence[Message]) -> tuple[str, ...]:
@@ -328,13 +366,8 @@ def _language(pending: Pending) -> Language:
 
 def _earlier_question(messages: Sequence[Message]) -> str:
     """The last thing the customer asked that stood on its own."""
-    asked = [_said(m) for m in messages if m.author == "customer"]
+    asked = [words_of(m) for m in messages if m.author == "customer"]
     return next((text for text in reversed(asked) if text and not leans_on_earlier(text)), "")
-
-
-def _said(message: Message) -> str:
-    heard = [a.artifact.text for p in message.parts for a in p.artifacts if a.artifact.kind == "transcript"]
-    return "\n".join(text for text in [message.text, *heard] if text.strip())
 
 
 def _has_files(pending: Pending) -> bool:

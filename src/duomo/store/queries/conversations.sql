@@ -88,6 +88,12 @@ INSERT INTO parts (message_id, position, kind, mime, name, incoming)
 VALUES (%(message_id)s, %(position)s, %(kind)s, %(mime)s, %(name)s, %(incoming)s)
 RETURNING id;
 
+-- name: context_begins
+-- After which sequence number the last messages up to another one begin.
+SELECT coalesce((
+    SELECT seq FROM messages WHERE conversation_id = %(id)s AND seq <= %(upto)s
+    ORDER BY seq DESC OFFSET %(messages)s LIMIT 1), 0);
+
 -- name: messages
 -- Messages with their files and what was read in them, one row each, oldest first.
 SELECT m.id, m.conversation_id, m.seq, m.author, m.kind, m.text, m.created_at, m.language, m.agent_id, a.name AS agent_name,
