@@ -150,6 +150,24 @@ async def test_what_is_older_than_the_policy_keeps_is_left_out(db, workspace, bl
     assert done.counts["left_out"] == {"retention": 1}
 
 
+async def test_what_is_older_is_no_context_and_no_part_of_a_later_turn(db, workspace, blobs, tmp_path):
+    customer = await learner(db, workspace)
+    old = [await new_turn(customer, "long ago"), await customer.says("never answered")]
+    await new_turn(customer, "today")
+    await new_turn(customer, "again")
+    async with db.transaction(workspace.id) as tx:
+        for id in old:
+            await tx.connection.execute(
+                "UPDATE messages SET created_at = now() - interval '31 days' WHERE id = %s", (id,)
+            )
+
+    done = await export(db, blobs, workspace.id, tmp_path, learning=Learning(retention_days=30))
+
+    found = [(line["text"], line.get("history")) for line in lines(tmp_path, "unlabelled")]
+    assert found == [("today", None), ("again", ["today"])]
+    assert done.counts["left_out"] == {"retention": 2}
+
+
 async def test_without_media_no_picture_and_no_voice_leaves_the_tables(db, workspace, blobs, tmp_path):
     customer = await learner(db, workspace)
     message = await customer.says("look")

@@ -200,10 +200,9 @@ class _Writer:
     ) -> None:
         """All turns of a conversation that are new enough and have been dealt with, or labelled."""
         group, apart = str(row["contact_id"]), held_out(str(row["contact_id"]))
-        for turn in turns(messages, predicted):
+        # what is older is not context either; the query has counted it
+        for turn in turns([message for message in messages if message.created_at >= since], predicted):
             text, history = read_of(turn)
-            if turn.messages[-1].created_at < since:
-                continue  # counted by the query
             # of two messages of a turn, the later one's label is nearer to the answer
             rows = {head: label for message in turn.fresh for head, label in labels.get(message.id, {}).items()}
             said = {head: label["value"] for head, label in rows.items()}
