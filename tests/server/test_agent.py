@@ -377,7 +377,7 @@ async def test_an_empty_or_endless_question_is_refused(agent: Person, body: dict
 
 
 async def next_question(db: Database, workspace: Workspace) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with db.transaction(workspace.id) as tx:
                 cursor = await tx.connection.execute("SELECT id, kind, query FROM questions")
