@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import numpy as np
 import pytest
 
+from duomo.errors import LLMUnavailable
 from duomo.media import image
 from duomo.media.sanitise import Clean
-from duomo.support.answer import Found, search_text
-from duomo.support.outcome import Question
+from duomo.models.llm import Prompt
+from duomo.support.answer import OUTCOMES, Found, search_text
+from duomo.support.generate import Writer
+from duomo.support.outcome import Outcome, Question
 from duomo.support.perceive import look
+from duomo.support.policy import Facts, Policy
+from duomo.testing import FakeLLM
 from duomo.types import Artifact, Passage
+from tests.support.conftest import answerer, passage
 
 
 def test_what_was_read_in_a_picture_is_quoted_only_where_nothing_was_written():
@@ -25,6 +33,46 @@ def test_what_was_read_in_a_picture_is_quoted_only_where_nothing_was_written():
 def test_a_screens_clock_and_signs_take_no_part_in_the_search():
     seen = "20:13 . 5G\nく 收银台 X\n付款失败 PAY-101 15%"
     assert search_text(Question("这是什么？", "zh", seen=seen)) == "这是什么？ 收银台 付款失败 PAY-101"
+
+
+ASKS_BACK = Policy.parse(
+    """
+table:
+  - {wish: [person, emergency], do: hand_over}
+  - {name: words alone, sent: text, do: clarify}
+  - {do: answer}
+"""
+)
+
+
+class Unreachable(FakeLLM):
+    async def stream(self, prompt: Prompt) -> AsyncIterator[str]:
+        raise LLMUnavailable("the language model is away")
+        yield ""
+
+
+@pytest.mark.parametrize(
+    ("policy", "score", "llm", "done"),
+    [
+        (ASKS_BACK, 0.9, FakeLLM("It costs ¥35 [1]."), ("clarify", "clarify", True)),  # the row itself asks back
+        (Policy.shipped(), 0.9, FakeLLM("It costs ¥35 [1]."), ("answer", "answer", True)),
+        (Policy.shipped(), 0.5, FakeLLM("It costs ¥35 [1]."), ("answer", "answer", True)),  # too unsure to be quoted
+        (Policy.shipped(), 0.5, Unreachable(), ("clarify", "clarify", False)),
+        (Policy.shipped(), 0.5, None, ("clarify", "clarify", False)),
+        (Policy.shipped(), 0.1, FakeLLM("It costs ¥35 [1]."), ("handoff", "hand_over", True)),
+    ],
+)
+async def test_a_language_model_answers_where_the_policy_says_answer(
+    policy: Policy, score: float, llm: FakeLLM | None, done: tuple[str, str, bool]
+) -> None:
+    given = answerer(passage("It costs ¥35.", score=score), writer=llm and Writer(llm))
+    question = Question("what does delivery cost", "en", policy=policy)
+    outcome = [event async for event in given.answer("w", question)][-1]
+    assert isinstance(outcome, Outcome)
+    decision = outcome.decision
+    assert (outcome.kind, decision["policy"]["do"], decision["facts"]["writes"]) == done
+    assert OUTCOMES[decision["policy"]["do"]] == decision["outcome"]
+    assert policy.decide(Facts.of(decision["facts"])).do == decision["policy"]["do"]
 
 
 @pytest.mark.parametrize(("kind", "compared"), [("photo", True), ("screenshot", False), ("document", False)])

@@ -120,18 +120,22 @@ class Answerer:
             return
         started = time.perf_counter()
         found = await self.search(workspace_id, question)
-        decision = self._decide(question, wish, found)
+        decision = self._decide(question, wish, found, writes=self._writer is not None)
         decision.timings["retrieve"] = _ms(started)
         if wish == "emergency":
             yield await self._emergency(question, found, decision)
             return
-        if self._writer and found.passages and decision.ruling.do != "hand_over":
+        if self._writer and found.passages and decision.ruling.do == "answer":
             try:
                 async for event in self._writer.write(question, found.passages, decision.record()):
                     yield event
                 return
             except LLMUnavailable as error:
-                decision.notes["llm"] = str(error)
+                decision = replace(
+                    self._decide(question, wish, found, writes=False),
+                    timings=decision.timings,
+                    notes={"llm": str(error)},
+                )
         started = time.perf_counter()
         outcome = await self._quoted(question, found, decision.ruling)
         decision.timings["extract"] = _ms(started)
@@ -198,8 +202,8 @@ class Answerer:
         english = self._english.encode(titled, kind="passage") @ self._english.encode([found.asked], kind="query")[0]
         return cosines, english
 
-    def _decide(self, question: Question, wish: Intent, found: Found) -> Decision:
-        facts = self._facts(question, wish, found)
+    def _decide(self, question: Question, wish: Intent, found: Found, *, writes: bool) -> Decision:
+        facts = replace(self._facts(question, wish, found), writes=writes)
         policy = question.policy or Policy.shipped()
         return Decision(policy.version, policy.decide(facts), facts, found, self._calibration.version)
 

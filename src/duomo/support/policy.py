@@ -52,6 +52,7 @@ class Facts:
         knowledge: probability that the best passage answers; None when nothing was found, or nothing searched.
         chosen: the customer picked an option of a clarifying question.
         answer_from, clarify_from: the calibration's thresholds for this language on `knowledge`.
+        writes: a language model words the answer, from passages that it must cite.
     """
 
     wish: Wish
@@ -70,6 +71,7 @@ class Facts:
     chosen: bool = False
     answer_from: float = 0.5
     clarify_from: float = 0.2
+    writes: bool = False
 
     @property
     def asks(self) -> Wish:
@@ -315,7 +317,10 @@ def _resolve(do: Do, facts: Facts, answer_from: float, clarify_from: float) -> D
         return "clarify"
     if facts.chosen or facts.knowledge >= answer_from:
         return "answer"
-    return "clarify" if asks and facts.knowledge >= clarify_from else "hand_over"
+    if not asks or facts.knowledge < clarify_from:
+        return "hand_over"
+    # what cannot prove its words shows none, so it may try where a quote might be the wrong one
+    return "answer" if facts.writes and do == "answer" else "clarify"
 
 
 def _reason(facts: Facts, *, by_rule: bool) -> Reason:
