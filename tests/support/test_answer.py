@@ -75,6 +75,15 @@ async def test_a_language_model_answers_where_the_policy_says_answer(
     assert policy.decide(Facts.of(decision["facts"])).do == decision["policy"]["do"]
 
 
+async def test_where_a_language_model_can_prove_nothing_the_team_of_the_row_takes_over() -> None:
+    rows = ASKS_BACK.text.replace("do: clarify", "do: answer, team: billing, priority: high")
+    given = answerer(passage("It costs ¥35."), writer=Writer(FakeLLM("NO_ANSWER")))
+    question = Question("what does delivery cost", "en", policy=Policy.parse(f"teams: [billing]{rows}"))
+    outcome = [event async for event in given.answer("w", question)][-1]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.handoff, outcome.team, outcome.priority) == ("low_confidence", "billing", "high")
+
+
 @pytest.mark.parametrize(("kind", "compared"), [("photo", True), ("screenshot", False), ("document", False)])
 def test_only_a_photo_is_looked_for_by_its_looks(kind: str, compared: bool):
     class Eyes:

@@ -128,7 +128,7 @@ class Answerer:
         if self._writer and found.passages and decision.ruling.do == "answer":
             try:
                 async for event in self._writer.write(question, found.passages, decision.record()):
-                    yield event
+                    yield _routed(event, decision.ruling) if isinstance(event, Outcome) else event
                 return
             except LLMUnavailable as error:
                 decision = replace(
@@ -362,6 +362,11 @@ def _to_people(ruling: Ruling, language: Language) -> Outcome:
     reason: Reason = ruling.reason or "low_confidence"
     text = wording.sentence(f"handoff_{reason}", language)
     return Outcome("handoff", text, handoff=reason, failed=True, team=ruling.team, priority=ruling.priority)
+
+
+def _routed(outcome: Outcome, ruling: Ruling) -> Outcome:
+    """A hand-over of the writer's, to the team and with the priority of the row that let it try."""
+    return replace(outcome, team=ruling.team, priority=ruling.priority) if outcome.handoff else outcome
 
 
 def _searchable(question: Question) -> bool:
