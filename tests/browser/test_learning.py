@@ -372,12 +372,26 @@ def test_the_right_source_is_chosen_from_what_was_considered_found_or_none(
     wrong.click()
     page.get_by_role("option", name="None of the articles").click()
     expect(mark).to_contain_text("None of the articles")
-    arrived(page, server, 3)
+    mark.get_by_role("button", name="Take back").click()
+    expect(mark).to_have_count(0)
+    arrived(page, server, 4)
     assert [(one["kind"], one["value"]) for one in server.learning.labels] == [
         ("source", returns),
         ("source", battery),
+        ("source", ""),
         ("source", None),
     ]
+
+
+def test_undo_of_a_source_says_nothing_of_the_one_that_was_cited(server: FakeConsoleServer, sign_in: Open) -> None:
+    page = sign_in()
+    choose(page, "王小明")
+    bot(page).get_by_role("button", name="Wrong source").click()
+    page.get_by_role("option", name="None of the articles").click()
+    toast(page, "None of the articles").get_by_role("button", name="Undo").click()
+    expect(bot(page).locator("[data-mark=source]")).to_have_count(0)
+    arrived(page, server, 2)
+    assert [(one["kind"], one["value"]) for one in server.learning.labels] == [("source", ""), ("source", None)]
 
 
 def test_a_better_answer_is_written_in_the_composer_and_never_sent(server: FakeConsoleServer, sign_in: Open) -> None:
@@ -411,12 +425,16 @@ def test_that_a_person_should_have_been_asked_is_one_press_and_another_takes_it_
     expect(bot(page).locator("[data-mark=handoff]")).to_contain_text("You")
     toast(page, "Should have handed over").get_by_role("button", name="Undo").click()
     expect(bot(page).locator("[data-mark=handoff]")).to_have_count(0)
-    page.locator(".message.bot").last.get_by_role("button", name="Should have answered").click()
-    arrived(page, server, 3)
+    answered = page.locator(".message.bot").last.get_by_role("button", name="Should have answered")
+    for pressed in ("true", "false"):
+        answered.click()
+        expect(answered).to_have_attribute("aria-pressed", pressed)
+    arrived(page, server, 4)
     assert [(one["kind"], one["value"]) for one in server.learning.labels] == [
         ("handoff", True),
+        ("handoff", None),
         ("handoff", False),
-        ("handoff", False),
+        ("handoff", None),
     ]
 
 

@@ -216,7 +216,9 @@ async def test_a_label_that_its_kind_does_not_allow_is_refused(
         assert await labels.of_conversation(tx, customer.conversation_id) == []
 
 
-async def test_an_answer_is_given_its_right_source_or_none(db: Database, workspace: Workspace) -> None:
+async def test_an_answer_is_given_its_right_source_or_none_and_it_is_taken_back(
+    db: Database, workspace: Workspace
+) -> None:
     customer, _ = await turn(db, workspace, await give_model(db, workspace))
     async with db.transaction(workspace.id) as tx:
         await tx.run(
@@ -225,9 +227,9 @@ async def test_an_answer_is_given_its_right_source_or_none(db: Database, workspa
         )  # fmt: skip
         rows = [
             await give_label(tx, customer, await bots_message(customer), value, kind="source", head="")
-            for value in ("fees", None)
+            for value in (" fees ", " ", None)
         ]
-    assert [row["value"] for row in rows] == ["fees", None]
+    assert [row["value"] for row in rows] == ["fees", "", None]
 
 
 async def test_customers_see_nothing_of_a_label_and_the_inbox_keeps_its_order(

@@ -189,6 +189,14 @@ async def test_a_policy_that_calls_people_is_counted_with_intervals(shop: Shop) 
     assert (told["before"].k, told["after"].k) == (0, 1)
 
 
+async def test_that_no_article_is_right_is_kept_to_by_citing_none(shop: Shop) -> None:
+    answered, taken_back, _ = await shop.past()
+    for past, value in ((answered, ""), (taken_back, ""), (taken_back, None)):
+        await shop.label(past, "source", value)
+    told = (await shop.replayed(policy=policy.Policy.parse(STRICT))).labelled()["source"]
+    assert (told["before"], told["after"], told["mended"]) == (replay.Share(1, 0), replay.Share(1, 1), 1)
+
+
 async def test_new_articles_are_tried_in_a_copy_that_nobody_sees_afterwards(shop: Shop) -> None:
     before = await shop.articles()
     better = "Hong Kong delivery cost: what does delivery to Hong Kong cost? Delivery to Hong Kong does cost 40 yuan."

@@ -90,9 +90,13 @@ def test_the_curve_counts_what_a_threshold_would_answer():
 def test_what_the_curve_says_is_what_the_policy_does():
     chance = random.Random(3)
     policy = Policy.shipped()
-    turns = [
-        Judged(replace(ASKED, knowledge=round(chance.random(), 2), failures=chance.choice((0, 1)))) for _ in range(300)
+    facts = [
+        replace(
+            ASKED, knowledge=round(chance.random(), 2), failures=chance.choice((0, 1)), writes=chance.random() < 0.5
+        )
+        for _ in range(300)
     ]
+    turns = [Judged(one) for one in facts]
     found = curve(turns, policy)
     for point in found.points[::10]:
         done = [policy.with_thresholds(answer_from=point.threshold).decide(turn.facts).do for turn in turns]
@@ -171,8 +175,9 @@ async def test_labels_and_thumbs_in_the_database_make_the_curve(db: Database, wo
     turns = [
         decided.Turn(replace(ASKED, knowledge=0.9), said=(("source", "guide"),), feedback="down"),
         decided.Turn(replace(ASKED, knowledge=0.8), said=(("source", "another"),)),
-        decided.Turn(replace(ASKED, knowledge=0.7), said=(("source", None),)),
+        decided.Turn(replace(ASKED, knowledge=0.7), said=(("source", ""),)),
         decided.Turn(replace(ASKED, knowledge=0.6), said=(("source", "translated"),)),
+        decided.Turn(replace(ASKED, knowledge=0.6), said=(("source", "another"), ("source", None))),
         decided.Turn(replace(ASKED, knowledge=0.5), feedback="up"),
         decided.Turn(replace(ASKED, knowledge=0.45), said=(("handoff", True), ("handoff", None)), feedback="up"),
         decided.Turn(replace(ASKED, knowledge=0.1), said=(("handoff", True),)),
@@ -190,10 +195,10 @@ async def test_labels_and_thumbs_in_the_database_make_the_curve(db: Database, wo
             await decided.tell(tx, [turn], Policy.shipped(), now - timedelta(days=1))
         await decided.tell(tx, [decided.Turn(ASKED)], Policy.shipped(), now - timedelta(days=100))
         found = await load_curve(tx)
-        assert (found.turns, found.by_agents, found.by_customers) == (8, 5, 2)
+        assert (found.turns, found.by_agents, found.by_customers) == (9, 5, 2)
         points = {point.threshold: point for point in found.points}
         assert [(points[t].wrong.k, points[t].wrong.n) for t in (0.85, 0.75, 0.65, 0.55, 0.47, 0.44, 0.0)] == [
             (0, 1), (1, 2), (2, 3), (2, 4), (2, 5), (2, 6), (3, 7),
         ]  # fmt: skip
         assert (await load_curve(tx, language="zh")).turns == 1
-        assert (await load_curve(tx, days=365)).turns == 9
+        assert (await load_curve(tx, days=365)).turns == 10

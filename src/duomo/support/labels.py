@@ -61,9 +61,9 @@ async def add(
 
     Args:
         id: made by the client; the same id with another content is a clash, not a retry.
-        value: of a head its label; of a transcript or ocr the text; of a source the id of the right article, None when
-            none is; of an answer a better text; of a handoff whether it should have been one. None elsewhere takes
-            back what was said.
+        value: of a head its label; of a transcript or ocr the text; of a source the id of the right article, "" when
+            none is; of an answer a better text; of a handoff whether it should have been one. None takes back what was
+            said.
     Returns:
         The row, with the agent's name.
     Raises:
@@ -217,9 +217,9 @@ async def _correct(
 
 
 async def _check_article(tx: Tx, value: Value) -> None:
-    if value is not None and not isinstance(value, str):
-        raise InputError("the value of a source is an article's id, or null when none is right.")
-    if value is not None and await tx.one("article_title", id=value.strip()) is None:
+    if not isinstance(value, str | None):
+        raise InputError("the value of a source is an article's id, an empty text when none is right, or null.")
+    if value and await tx.one("article_title", id=value) is None:
         raise NotFound("there is no such article in the knowledge.")
 
 

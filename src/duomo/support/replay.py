@@ -73,7 +73,8 @@ class Past:
         said: what the bot said.
         asked: what it answered; empty where that is not known.
         failures: turns in a row without an answer before it.
-        labels: what people said of it: intent, source (an article's id), handoff (whether there should have been one).
+        labels: what people said of it: intent, source (an article's id, or "": none is right), handoff (whether
+            there should have been one).
     """
 
     said: Message
@@ -136,7 +137,7 @@ class Replayed:
         if "intent" in labels and told.intent is not None:
             found["intent"] = told.intent == labels["intent"]
         if "source" in labels:
-            found["source"] = labels["source"] in told.sources
+            found["source"] = labels["source"] in told.sources if labels["source"] else not told.sources
         if "handoff" in labels:
             found["handoff"] = (told.do == "hand_over") is labels["handoff"]
         return found

@@ -128,8 +128,8 @@ CREATE TABLE labels (                          -- what a person said a message i
     message_id      uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
     kind            text NOT NULL CHECK (kind IN ('head', 'transcript', 'ocr', 'source', 'answer', 'handoff')),
     head            text NOT NULL DEFAULT '',  -- of kind head
-    value           jsonb NOT NULL,            -- head: the label · transcript, ocr: the text · source: article id or null
-                                               -- · answer: the better text · handoff: true | false
+    value           jsonb NOT NULL,            -- head: the label · transcript, ocr: the text · source: article id, "" for none
+                                               -- · answer: the better text · handoff: true | false · null takes back
     said            jsonb NOT NULL DEFAULT '{}',  -- what the system had said: prediction, decision, versions
     origin          text NOT NULL CHECK (origin IN ('correction', 'review', 'recheck', 'second', 'discover', 'script')),
     agent_id        uuid REFERENCES agents ON DELETE SET NULL,

@@ -54,8 +54,8 @@ LEFT JOIN LATERAL (
     SELECT array_agg(v.kind) AS kinds,
            bool_or(v.value = 'true') FILTER (WHERE v.kind = 'handoff') AS handoff,
            max(v.value #>> '{}') FILTER (WHERE v.kind = 'source') AS source
-    FROM valid_labels v WHERE v.message_id = m.id AND v.kind IN ('source', 'answer', 'handoff')
-        AND (v.kind = 'source' OR v.value <> 'null')) l ON true
+    FROM valid_labels v
+    WHERE v.message_id = m.id AND v.kind IN ('source', 'answer', 'handoff') AND v.value <> 'null') l ON true
 WHERE m.author = 'bot' AND m.kind IN ('answer', 'clarify', 'handoff') AND m.decision -> 'facts' ->> 'wish' = 'question'
   AND m.created_at >= %(since)s AND m.created_at < %(until)s
   AND (%(language)s::text IS NULL OR m.decision -> 'facts' ->> 'language' = %(language)s)

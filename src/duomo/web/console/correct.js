@@ -228,8 +228,8 @@ class AnswerLabels extends Pane {
       if (id && !options.has(id)) options.set(id, { name: id, title, note: cited.has(id) ? t("used") : Number(score).toFixed(2) });
     }
     for (const { id, title } of found) if (!options.has(id)) options.set(id, { name: id, title });
-    for (const { name, title } of options.values()) if (name) titles.set(name, title);
-    return [...[...options.values()].sort((a, b) => Number(cited.has(a.name ?? "")) - Number(cited.has(b.name ?? ""))), { name: null, title: t("source_none") }];
+    for (const { name, title } of options.values()) titles.set(name, title);
+    return [...[...options.values()].sort((a, b) => Number(cited.has(a.name)) - Number(cited.has(b.name))), { name: "", title: t("source_none") }];
   }
 
   render() {
@@ -250,10 +250,9 @@ class AnswerLabels extends Pane {
     const face = html`${icon("book", 14)}${t(cites ? "wrong_source" : "right_source")}`;
     /** @param {CustomEvent} event */
     const choose = ({ detail }) => {
-      const before = said ? said.value : (message.citations?.[0]?.article_id ?? null);
-      correct(message, { kind: "source", value: detail.name, before, text: t("corrected_toast", { value: `${t("right_source")}: ${detail.title}` }) });
+      correct(message, { kind: "source", value: detail.name, before: said?.value ?? null, text: t("corrected_toast", { value: `${t("right_source")}: ${detail.title}` }) });
     };
-    return html`<label-picker .face=${face} .cls=${"correct-button"} .label=${t(cites ? "wrong_source" : "right_source")} .current=${said ? said.value : undefined}
+    return html`<label-picker .face=${face} .cls=${"correct-button"} .label=${t(cites ? "wrong_source" : "right_source")} .current=${said?.value}
       .options=${() => this.#articles(message, this.found)} @query=${(/** @type {CustomEvent} */ event) => this.#search(event.detail.text)} @choose=${choose}></label-picker>`;
   }
 
@@ -267,27 +266,28 @@ class AnswerLabels extends Pane {
     const { t } = desk;
     const handed = message.kind === "handoff";
     const word = t(handed ? "should_have_answered" : "should_have_handed_over");
-    const press = () => {
-      const value = said && said.value !== handed ? handed : !handed;
-      correct(message, { kind: "handoff", value, before: said ? said.value : handed, text: value === handed ? t("taken_back") : t("corrected_toast", { value: word }) });
-    };
-    return html`<button class="correct-button" type="button" data-correct="handoff" aria-pressed=${said && said.value !== handed ? "true" : "false"} @click=${press}>${icon(handed ? "spark" : "person", 14)}${word}</button>`;
+    const pressed = said?.value === !handed;
+    const press = () =>
+      correct(message, { kind: "handoff", value: pressed ? null : !handed, before: said?.value ?? null, text: pressed ? t("taken_back") : t("corrected_toast", { value: word }) });
+    return html`<button class="correct-button" type="button" data-correct="handoff" aria-pressed=${pressed ? "true" : "false"} @click=${press}>${icon(handed ? "spark" : "person", 14)}${word}</button>`;
   }
 
   /** @param {Message} message @param {Said | null} source @param {Said | null} answer @param {Said | null} handoff */
   #marks(message, source, answer, handoff) {
     const { t } = desk;
     const handed = message.kind === "handoff";
-    const cited = (message.citations ?? []).map((citation) => citation.article_id);
-    /** @type {[string, unknown, Said][]} */
+    /** @type {[Kind, unknown, Said][]} */
     const marks = [];
-    if (source && !(source.value === null ? !cited.length : cited[0] === source.value)) {
-      marks.push(["source", html`<strong>${t("right_source")}</strong> ${source.value === null ? t("source_none") : html`<button class="link" type="button" @click=${() => desk.openArticle(source.value, "", articleTitle(source.value))}>${articleTitle(source.value)}</button>`}`, source]);
+    if (source && source.value !== null) {
+      marks.push(["source", html`<strong>${t("right_source")}</strong> ${source.value === "" ? t("source_none") : html`<button class="link" type="button" @click=${() => desk.openArticle(source.value, "", articleTitle(source.value))}>${articleTitle(source.value)}</button>`}`, source]);
     }
     if (answer?.value) marks.push(["answer", html`<strong>${t("better_answer")}</strong> <q>${answer.value}</q>`, answer]);
-    if (handoff && handoff.value !== handed) marks.push(["handoff", html`<strong>${t(handed ? "should_have_answered" : "should_have_handed_over")}</strong>`, handoff]);
+    if (handoff?.value === !handed) marks.push(["handoff", html`<strong>${t(handed ? "should_have_answered" : "should_have_handed_over")}</strong>`, handoff]);
     if (!marks.length) return nothing;
-    return html`<ul class="correction-marks" aria-label=${t("corrections")}>${marks.map(([name, text, said]) => html`<li data-mark=${name}><span>${text}</span>${signature(said)}</li>`)}</ul>`;
+    /** @param {Kind} kind @param {Said} said */
+    const takeBack = (kind, said) => correct(message, { kind, value: null, before: said.value, text: t("taken_back") });
+    return html`<ul class="correction-marks" aria-label=${t("corrections")}>${marks.map(([kind, text, said]) => html`<li data-mark=${kind}><span>${text}</span>${signature(said)}
+      <button class="icon-button small" type="button" aria-label=${t("take_back")} title=${t("take_back")} @click=${() => takeBack(kind, said)}>${icon("undo", 15)}</button></li>`)}</ul>`;
   }
 }
 customElements.define("answer-labels", AnswerLabels);

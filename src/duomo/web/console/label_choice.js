@@ -8,7 +8,7 @@ import { desk, Pane } from "./desk.js";
 import { labels } from "./labels.js";
 
 /** @typedef {import("./labels.js").Head} Head */
-/** @typedef {{name: string | null, title: string, share?: number | null, known?: boolean, note?: string}} Option name null: none of them */
+/** @typedef {{name: string, title: string, share?: number | null, known?: boolean, note?: string}} Option name "": none of them */
 
 const NUMBERED = 9;
 const NAME = /^[a-z][a-z0-9_]{0,62}$/;
@@ -24,7 +24,7 @@ export function nameOf(text) {
 let count = 0;
 
 /**
- * A field and the list under it. Events: `choose` {name} (null: none of them), `query` {text}.
+ * A field and the list under it. Events: `choose` {name} ("": none of them), `query` {text}.
  *
  * `options` in their order; `current` is marked; `marked` stands ready for Enter, -1 for nothing; `head`: what a new
  * label would belong to, "" when none can be added; `numbered` shows the digits that choose.
@@ -71,10 +71,10 @@ class LabelChoice extends Pane {
     const words = this.query.trim().toLowerCase().split(/[\s_]+/).filter(Boolean);
     if (!words.length) return this.options;
     /** @param {Option} option */
-    const said = ({ name, title }) => `${title} ${(name ?? "").replaceAll("_", " ")}`.toLowerCase();
+    const said = ({ name, title }) => `${title} ${name.replaceAll("_", " ")}`.toLowerCase();
     const fitting = this.options.filter((option) => words.every((word) => said(option).includes(word)));
     /** @param {Option} option */
-    const begins = (option) => Number(option.title.toLowerCase().startsWith(words[0]) || (option.name ?? "").startsWith(words[0]));
+    const begins = (option) => Number(option.title.toLowerCase().startsWith(words[0]) || option.name.startsWith(words[0]));
     return fitting.sort((a, b) => begins(b) - begins(a));
   }
 
@@ -216,8 +216,8 @@ class LabelChoice extends Pane {
           aria-activedescendant=${at >= 0 ? `${this.list}-${at}` : nothing} .value=${this.query}
           @input=${(/** @type {Event} */ event) => this.type(/** @type {HTMLInputElement} */ (event.target).value)} @keydown=${this.#key} /></div>
       <ul class="choice-options" role="listbox" id=${this.list} aria-label=${this.label}>
-        ${repeat(fitting, (option) => option.name, (option, index) => html`<li role="option" id="${this.list}-${index}" aria-selected=${option.name === this.current ? "true" : "false"} data-name=${option.name ?? ""}
-            ?data-at=${index === at} class=${classMap({ none: option.name === null })} @click=${() => this.choose(option)}>
+        ${repeat(fitting, (option) => option.name, (option, index) => html`<li role="option" id="${this.list}-${index}" aria-selected=${option.name === this.current ? "true" : "false"} data-name=${option.name}
+            ?data-at=${index === at} class=${classMap({ none: option.name === "" })} @click=${() => this.choose(option)}>
           ${digits ? (index < NUMBERED ? html`<kbd aria-hidden="true">${index + 1}</kbd>` : html`<span></span>`) : nothing}
           <span class="choice-title">${option.title}</span>
           ${option.note ? html`<span class="choice-note">${option.note}</span>` : nothing}

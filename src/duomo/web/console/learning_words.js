@@ -7,7 +7,7 @@ extend({
     review: "Review", undo: "Undo",
     // corrections in a conversation
     understood_as: "Understood as", correct_head: "Correct", label_none: "not set", out_of_scope: "None of these",
-    corrected_toast: "Corrected: {value}", taken_back: "Taken back", not_sent_yet: "not sent yet",
+    corrected_toast: "Corrected: {value}", take_back: "Take back", taken_back: "Taken back", not_sent_yet: "not sent yet",
     label_refused: "A label could not be stored.", correct_answer: "Correct this answer", corrections: "Corrections",
     wrong_source: "Wrong source", right_source: "Right source", source_none: "None of the articles",
     better_answer: "Better answer", better_not_sent: "Kept to learn from; the customer does not get it",
@@ -74,7 +74,7 @@ extend({
   zh: {
     review: "标注", undo: "撤销",
     understood_as: "理解为", correct_head: "更正", label_none: "未标注", out_of_scope: "以上都不是",
-    corrected_toast: "已更正：{value}", taken_back: "已撤回", not_sent_yet: "尚未发送",
+    corrected_toast: "已更正：{value}", take_back: "撤回", taken_back: "已撤回", not_sent_yet: "尚未发送",
     label_refused: "标注未能保存。", correct_answer: "更正这条回答", corrections: "更正记录",
     wrong_source: "来源不对", right_source: "正确来源", source_none: "没有合适的文章",
     better_answer: "更好的回答", better_not_sent: "仅供学习，不会发给顾客",
