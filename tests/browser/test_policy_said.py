@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 
 from duomo.learn.yaml_file import Mistaken
 from duomo.support.policy import Policy
+from duomo.support.policy_names import LABEL, TOLD
 from tests.browser.fake_server import FakeServer
 
 LAST = "  - {do: answer}\n"
@@ -57,10 +58,13 @@ def told(text: str) -> list[str]:
         return [mistake.message for mistake in error.mistakes]
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_every_mistake_is_told_in_chinese(page: Page, server: FakeServer, text: str) -> None:
+UNKNOWN = [mould.format(names="a, b", head="topic", near=near) for mould in (*TOLD.values(), LABEL)
+           for near in ("", " Did you mean c?")]  # fmt: skip
+
+
+@pytest.mark.parametrize("messages", [*map(told, TEXTS), UNKNOWN])
+def test_every_mistake_is_told_in_chinese(page: Page, server: FakeServer, messages: list[str]) -> None:
     page.goto(f"{server.url}/console/")
-    messages = told(text)
     assert messages
     chinese, english = page.evaluate(
         """async (messages) => {

@@ -15,6 +15,7 @@ from duomo.store.postgres import Database, Workspace
 from duomo.support.policy import SHIPPED, Policy
 from tests.server.conftest import PASSWORD, Person, Running, become_agent
 from tests.support import decided
+from tests.support.live import new_model, use
 
 DEMO = resources.files("duomo.scenarios").joinpath("customer_service/policy.yaml").read_text("utf-8")
 STRICT = "thresholds: {answer_from: 0.7, clarify_from: 0.3}\n" + SHIPPED
@@ -117,6 +118,38 @@ async def test_names_that_nothing_has_are_told(agent: Person, db: Database, work
     assert told["warnings"] == [
         {"line": 3, "message": "there is no intent invoce, so what asks for it never fits. Did you mean invoice?"},
         {"line": 6, "message": "no article has the id or topic invoces, lost"},
+    ]
+
+
+async def test_names_that_the_active_model_has_not_are_told(agent: Person, db: Database, workspace: Workspace) -> None:
+    heads = {
+        "intent": {"type": "class", "labels": ["invoice", "other"], "out_of_scope": "other"},
+        "urgency": {"type": "class", "labels": ["low", "high"]},
+        "topic": {"type": "multilabel", "labels": ["kettle", "fan"]},
+        "anger": {"type": "number", "labels": []},
+    }
+    text = "\n".join(
+        [
+            "table:",
+            "  - {wish: [person, emergency], do: hand_over}",
+            "  - {urgency: [hihg, lwo], head.topic: [fan, vase], do: hand_over}",
+            "  - {urgency: not hgih, head.topc: fan, do: hand_over}",
+            '  - {head.angr: "> 0.5", do: hand_over}',
+            '  - {urgency: high, head.intent: invoce, head.anger: "> 0.5", head.urgency: low, do: hand_over}',
+            "  - {do: answer}",
+        ]
+    )
+    assert (await agent.post("policy/validate", {"text": text})).json()["warnings"] == []  # nothing to compare with
+    model_id = await new_model(db, workspace, "m", manifest={"heads": heads})
+    await use(db, workspace, model_id, "active")
+    never = "so what asks for it never fits."
+    assert (await agent.post("policy/validate", {"text": text})).json()["warnings"] == [
+        {"line": 3, "message": f"there is no urgency hihg, lwo, {never} Did you mean high?"},
+        {"line": 3, "message": f"the head topic has no label vase, {never}"},
+        {"line": 4, "message": f"there is no urgency hgih, {never} Did you mean high?"},
+        {"line": 4, "message": f"the active model has no head topc, {never} Did you mean topic?"},
+        {"line": 5, "message": f"the active model has no head angr, {never} Did you mean anger?"},
+        {"line": 6, "message": f"the head intent has no label invoce, {never} Did you mean invoice?"},
     ]
 
 

@@ -182,13 +182,14 @@ COLUMNS: Mapping[str, Literal["names", "number", "flag"]] = {
 _KNOWN: Mapping[str, tuple[str, ...]] = {"wish": get_args(Wish), "sent": SENT, "language": LANGUAGES}
 _REASONS: tuple[str, ...] = ("requested", "low_confidence", "repeated_failure", "emergency", "policy")
 _THEN = ("name", "do", "team", "priority", "reason", "answer_from", "clarify_from")
-_HEAD = "head."
+HEAD = "head."
+"""Before the name of a head that has no column of its own."""
 
 
 def fact(facts: Facts, column: str) -> Any:
     """What a column holds; None where it is not known, which fits no condition."""
-    if column.startswith(_HEAD):
-        return facts.heads.get(column.removeprefix(_HEAD))
+    if column.startswith(HEAD):
+        return facts.heads.get(column.removeprefix(HEAD))
     if column == "wish":
         return facts.asks
     if column == "knowledge" and facts.knowledge is None and facts.asks in ("question", "emergency"):
@@ -223,7 +224,8 @@ class Policy:
         thresholds: by language, as far as the policy replaces the calibration's.
         articles: intent -> ids or topics of the articles that are expected to answer it.
         warnings: what is allowed and probably not meant.
-        mentions: (line, "intent" or "article", name) of what stands in the file and only the workspace knows.
+        mentions: (line, what, name) of what stands in the file and only the workspace knows: an "article", a "head", or
+            a label of the head that a column ("intent", "head.topic") looks at.
     """
 
     text: str
@@ -484,14 +486,14 @@ class _Reader:
         where = f"row {number}"
         found = yaml_file.entries(node, where, self.mistakes)
         for name, (key, _) in found.items():
-            if name not in COLUMNS and name not in _THEN and not (name.startswith(_HEAD) and len(name) > len(_HEAD)):
+            if name not in COLUMNS and name not in _THEN and not (name.startswith(HEAD) and len(name) > len(HEAD)):
                 near = yaml_file.nearest(name, (*COLUMNS, *_THEN))
                 columns = f"{', '.join(COLUMNS)}, head.NAME; then {', '.join(_THEN)}"
                 self.mistakes.add(key, f"{where} knows no column {yaml_file.short(name)!r}; allowed: {columns}.{near}")
         when = {
             name: condition
             for name, (_, value) in found.items()
-            if (name in COLUMNS or name.startswith(_HEAD))
+            if (name in COLUMNS or name.startswith(HEAD))
             and (condition := self._condition(name, value, where)) is not None
         }
         rules = {"do": Choice(get_args(Do)), "priority": Choice(PRIORITIES), "reason": Choice(_REASONS), **THRESHOLDS}
@@ -523,6 +525,7 @@ class _Reader:
     def _condition(self, column: str, node: yaml.Node, where: str) -> Condition | None:
         kind = COLUMNS.get(column)
         if kind is None:  # a head: what it is compared with tells what it holds
+            self._mention("head", node, (column.removeprefix(HEAD),))
             text = yaml_file.plain(node) or ""
             kind = "number" if re.match(r"[<>=]", text.strip()) or re.fullmatch(NUMBER, text.strip()) else "names"
         if kind == "flag":
@@ -566,8 +569,8 @@ class _Reader:
                 self.mistakes.add(
                     node, f"{where}: {column} is {yaml_file.short(name)!r}; allowed: {', '.join(known)}.{near}"
                 )
-        if column == "intent":
-            self._mention("intent", node, names)
+        if column not in _KNOWN:
+            self._mention(column, node, names)
         return OneOf(names, inverted == {True}) if len(self.mistakes.told) == before else None
 
     def _refuse_unsafe(self, rows: Sequence[Row]) -> None:
