@@ -164,12 +164,10 @@ def answered_upto(policy: Policy, facts: Facts) -> float:
     row = policy.row_of(facts)
     if row.do == "hand_over" or facts.knowledge is None or not facts.sent:
         return -1.0
-    if facts.chosen:
+    if policy.with_thresholds(answer_from=NEVER).decide(facts).do == "answer":
         return math.inf
-    if row.do == "clarify" and facts.failures == 0:
+    if row.answer_from is not None or (row.do == "clarify" and facts.failures == 0):
         return -1.0
-    if row.answer_from is not None:
-        return math.inf if facts.knowledge >= row.answer_from else -1.0
     return facts.knowledge
 
 
