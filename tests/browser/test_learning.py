@@ -345,6 +345,42 @@ def test_a_colleague_sees_who_corrected_what(server: FakeConsoleServer, sign_in:
     expect(chip(lin, "urgency").locator(".said-by")).to_contain_text("Mei")
 
 
+def test_several_labels_and_a_number_are_corrected_too(
+    server: FakeConsoleServer, sign_in: Open, violations: Callable[..., list[str]]
+) -> None:
+    names = [{"name": name, "title": {"en": name.title()}, "known": True, "count": 0} for name in ("noise", "smell")]
+    server.learning.sets += [
+        {"head": "topics", "title": {"en": "Topics"}, "type": "multilabel", "out_of_scope": None, "labels": names},
+        {"head": "mood", "title": {"en": "Mood"}, "type": "number", "out_of_scope": None, "labels": []},
+    ]
+    talk = named(server, "王小明")
+    message, answer = list(talk.messages.values())[:2]
+    answer["decision"]["understood"]["heads"] |= {
+        "topics": {"label": ["smell"], "confidence": {"noise": 0.2, "smell": 0.9}, "top": [["smell", 0.9]]},
+        "mood": {"label": 2.5, "confidence": 0.7, "top": []},
+    }
+    page = sign_in()
+    choose(page, "王小明")
+    expect(chip(page, "topics").locator(".chip-value")).to_have_text("Smell")
+    chip(page, "topics").locator("button").first.click()
+    page.get_by_role("checkbox", name="Noise").check()
+    assert violations(page) == []
+    page.keyboard.press("Enter")
+    expect(chip(page, "topics").locator(".chip-value")).to_have_text("Smell · Noise")
+    expect(chip(page, "topics").locator("del")).to_have_text("Smell")
+    chip(page, "mood").locator("button").first.click()
+    expect(page.get_by_role("spinbutton")).to_have_value("2.5")
+    assert violations(page) == []
+    page.get_by_role("spinbutton").fill("4")
+    page.keyboard.press("Enter")
+    expect(chip(page, "mood").locator(".chip-value")).to_have_text("4")
+    toast(page, "Mood: 4").get_by_role("button", name="Undo").click()
+    expect(chip(page, "mood").locator(".chip-value")).to_have_text("2.5")
+    arrived(page, server, 3)
+    assert server.learning.values(message["id"], head="topics") == [["smell", "noise"]]
+    assert server.learning.values(message["id"], head="mood") == [4, None]
+
+
 def bot(page: Page) -> Locator:
     return page.locator(".message.bot").first
 

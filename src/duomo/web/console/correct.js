@@ -6,6 +6,7 @@ import { icon } from "../shared/icons.js";
 import { desk, Pane } from "./desk.js";
 import { percent } from "./label_choice.js";
 import { labels } from "./labels.js";
+import "./value_picker.js";
 
 /** @typedef {import("../shared/protocol").Message} Message */
 /** @typedef {import("../shared/protocol").Artifact} Artifact */
@@ -123,6 +124,18 @@ function endsTurn(thread, message) {
   return next?.type !== "message" || next.message.author !== "customer";
 }
 
+/** Whether two values of a head are the same, in whatever order their labels stand. @param {unknown} a @param {unknown} b */
+function alike(a, b) {
+  return JSON.stringify(Array.isArray(a) ? [...a].sort() : a) === JSON.stringify(Array.isArray(b) ? [...b].sort() : b);
+}
+
+/** A head's value in the reader's words. @param {string} head @param {any} value a label, several, or a number */
+function valueTitle(head, value) {
+  if (typeof value === "number") return value.toLocaleString(desk.language, { maximumFractionDigits: 2 });
+  const names = Array.isArray(value) ? value : [value];
+  return names.map((name) => labels.title(head, name)).join(" · ") || desk.t("out_of_scope");
+}
+
 /** Under a customer's message: what it was taken for, each a button that corrects it. */
 class TurnLabels extends Pane {
   static properties = { message: { attribute: false } };
@@ -135,9 +148,9 @@ class TurnLabels extends Pane {
 
   /** @param {Record<string, Head> | null} prediction @returns {string[]} */
   #heads(prediction) {
-    const classes = labels.sets.filter((set) => set.type === "class").map((set) => set.head);
-    const shown = prediction ? Object.keys(prediction).filter((head) => typeof prediction[head].label === "string") : [];
-    const names = [...new Set([...classes.filter((head) => shown.includes(head) || MEANT.includes(head)), ...shown])];
+    const known = labels.sets.map((set) => set.head);
+    const shown = Object.entries(prediction ?? {}).filter(([head, { label }]) => typeof label === "string" || known.includes(head)).map(([head]) => head);
+    const names = [...new Set([...known.filter((head) => shown.includes(head) || MEANT.includes(head)), ...shown])];
     return [...MEANT.filter((head) => names.includes(head)), ...names.filter((head) => !MEANT.includes(head))];
   }
 
@@ -157,20 +170,23 @@ class TurnLabels extends Pane {
   #chip(message, head, said, label) {
     const { t } = desk;
     const value = label ? label.value : null;
-    const corrected = value !== null && value !== said?.label;
+    const corrected = value !== null && !(said && alike(value, said.label));
     const shown = value ?? said?.label ?? null;
     const unsure = said && value === null && (said.abstain || said.confidence < UNSURE);
     const face = html`<span class="visually-hidden">${t("correct_head")}</span><span class="chip-head">${labels.headTitle(head)}</span>
-      ${corrected && said ? html`<del>${labels.title(head, said.label)}</del>` : nothing}
-      <span class="chip-value">${shown === null ? t("label_none") : labels.title(head, shown)}</span>
-      ${said && value === null ? html`<span class="number">${percent(said.confidence)}</span>` : nothing}`;
-    /** @param {CustomEvent} event */
-    const choose = ({ detail }) => {
-      if (detail.name === value) return;
-      correct(message, { kind: "head", head, value: detail.name, before: value, text: t("corrected_toast", { value: `${labels.headTitle(head)}: ${detail.title}` }) });
+      ${corrected && said ? html`<del>${valueTitle(head, said.label)}</del>` : nothing}
+      <span class="chip-value">${shown === null ? t("label_none") : valueTitle(head, shown)}</span>
+      ${said && value === null && typeof said.confidence === "number" ? html`<span class="number">${percent(said.confidence)}</span>` : nothing}`;
+    /** @param {unknown} given */
+    const choose = (given) => {
+      if (value !== null && alike(given, value)) return;
+      correct(message, { kind: "head", head, value: given, before: value, text: t("corrected_toast", { value: `${labels.headTitle(head)}: ${valueTitle(head, given)}` }) });
     };
-    return html`<span class="turn-label" data-head=${head}><label-picker .face=${face} .head=${head} .label=${t("review_choose", { head: labels.headTitle(head) })}
-      .cls=${`label-chip${unsure ? " unsure" : ""}${value === null ? "" : " said"}`} .options=${() => labels.ordered(head, said)} .current=${shown} @choose=${choose}></label-picker>
+    const type = labels.set(head)?.type ?? "class";
+    const [name, cls] = [t("review_choose", { head: labels.headTitle(head) }), `label-chip${unsure ? " unsure" : ""}${value === null ? "" : " said"}`];
+    return html`<span class="turn-label" data-head=${head}>${type === "class"
+        ? html`<label-picker .face=${face} .head=${head} .label=${name} .cls=${cls} .options=${() => labels.ordered(head, said)} .current=${shown} @choose=${(/** @type {CustomEvent} */ { detail }) => choose(detail.name)}></label-picker>`
+        : html`<value-picker .face=${face} .label=${name} .cls=${cls} .options=${type === "number" ? null : labels.ordered(head, said)} .current=${shown} @choose=${(/** @type {CustomEvent} */ { detail }) => choose(detail.value)}></value-picker>`}
       ${label && value !== null ? signature(label) : nothing}</span>`;
   }
 }
