@@ -72,6 +72,21 @@ def test_a_folder_is_activated_and_history_tells_the_way(duomo: Run, folders: di
     assert duomo("drift")[1] == "no window of turns is full yet\n"
 
 
+@pytest.mark.parametrize("lost", ["model.onnx", "manifest.json"])
+def test_a_copy_that_was_damaged_is_replaced_when_it_is_activated_again(
+    duomo: Run, folders: dict[str, Path], home: Path, lost: str
+) -> None:
+    duomo("activate", folders["first"])
+    fingerprint = sha256(folders["first"] / "manifest.json")
+    copy = max((home / "models").glob(f"*/{fingerprint}"), key=lambda path: path.stat().st_mtime_ns)
+    (copy / lost).write_bytes(b"")
+    assert duomo("activate", folders["first"])[0] == 0
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == {
+        file.name: file.read_bytes() for file in folders["first"].iterdir()
+    }
+    assert [path for path in copy.parent.iterdir() if path != copy] == []
+
+
 def cut(folder: Path) -> None:
     (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:200])
 

@@ -9,6 +9,7 @@ the other, and the database holds at most one model of a role: whatever is kille
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from duomo.errors import Conflict, InputError, NotFound
+from duomo.errors import Conflict, InputError, ModelUnavailable, NotFound
 from duomo.models.encoders import Encoders
 from duomo.models.manifest import Manifest, sha256
 from duomo.models.understanding import load
@@ -146,14 +147,15 @@ def _exported(folder: Path) -> Path:
 
 
 def _copy(source: Path, home: Path, workspace_id: str) -> str:
-    """Copy what the manifest names; the folder appears whole or not at all."""
+    """Copy what the manifest names; the folder appears whole or not at all. A copy that was damaged is replaced."""
     manifest = Manifest.read(source / MANIFEST)
     fingerprint = sha256(source / MANIFEST)
     target = folder_of(home, workspace_id, fingerprint)
-    if target.is_dir():
+    if _is_whole(target, fingerprint):
         return fingerprint
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    damaged = fresh.with_name(fresh.name.replace("new", "damaged"))
     try:
         for name in (MANIFEST, *manifest.files):
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +163,9 @@ def _copy(source: Path, home: Path, workspace_id: str) -> str:
             _sync(fresh / name)
         manifest.check(fresh)
         _sync(fresh)
+        if target.is_dir() and not _is_whole(target, fingerprint):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.rename(target, damaged)
         try:
             os.rename(fresh, target)
         except OSError:
@@ -168,8 +173,19 @@ def _copy(source: Path, home: Path, workspace_id: str) -> str:
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(damaged, ignore_errors=True)
     _sync(target.parent)
     return fingerprint
+
+
+def _is_whole(copy: Path, fingerprint: str) -> bool:
+    try:
+        if sha256(copy / MANIFEST) == fingerprint:
+            Manifest.read(copy / MANIFEST).check(copy)
+            return True
+    except (OSError, ModelUnavailable):
+        pass
+    return False
 
 
 def _sync(path: Path) -> None:
