@@ -1,13 +1,14 @@
 """A simulated month of the demo shop: customers write, speak and show, people label 50 turns a week, the model learns.
 
     python bench/month.py --at DIR --speak-with ../speech/bin/python --voices ../speech/package/voices
-    python bench/month.py --at DIR --conversations 40 --arms 1          a small run
+    python bench/month.py --at DIR --conversations 40 --afterwards 20 --arms 1          a small run
 
 Starts a service of its own in DIR/home with the shipped model and streams the conversations of `month_script.py`
 through the public API. At the end of each week but the last the loop runs as an owner would run it: what `discover`
 proposed is accepted where it is a new intent, the head of the review queue is labelled with the script's truth until 50
 labels are given, `duomo improve` trains and promotes, the policy's dry run predicts next week's hand-overs. The same
-number of labels drawn at random from the same stored turns trains other models beside it, in the same way.
+number of labels drawn at random from the same stored turns trains other models beside it, in the same way; both are
+measured on conversations that come when the month is over.
 
 A week's figures are of live predictions on its own turns, made before anybody labelled one of them. Everything done is
 in DIR; a run that was stopped goes on where it was. Clocks are moved, not waited for: after each week all times in the
@@ -39,6 +40,7 @@ import httpx2
 import month_script
 import numpy as np
 import psycopg
+from month_chart import chart
 
 from duomo import store
 from duomo.client import Customer, is_reply
@@ -557,7 +559,7 @@ def train_arm(place: Place, name: str, week: int, truth: Mapping[str, Truth]) ->
         "samples": str(samples), "out": str(out), "cache": str(place.home / "cache" / "features"),
         "base": str(UNDERSTANDING / "samples.jsonl.gz"), "active": str(UNDERSTANDING / "model"),
         "intents": {"intent": sorted(month_script.hidden())}, "seen_before": None, "threads": 1, "resamples": 50,
-        "min_rows": 0,  # measured on the next week, not on what was labelled
+        "min_rows": 0,  # measured on who comes afterwards, not on what was labelled
     }  # fmt: skip
     (out / "job.json").write_text(json.dumps(job), encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -569,13 +571,14 @@ def train_arm(place: Place, name: str, week: int, truth: Mapping[str, Truth]) ->
     return out / "onnx"
 
 
-def arm_accuracy(place: Place, folder: Path, week: int, truth: Mapping[str, Truth]) -> dict[str, Any]:
-    """Of an exported model on a week's turns."""
+def arm_answers(place: Place, folder: Path, truth: Mapping[str, Truth]) -> dict[str, bool]:
+    """Of an exported model, by message id: whether it is right about those who came when the month was over."""
     from duomo.learn.encoders import encode
     from duomo.models.encoders import Encoders
     from duomo.models.understanding import load
     from duomo.types import Sample
 
+    week = month_script.WEEKS + 1
     rows = [row for id, row in rows_of(place, week).items() if id in truth and truth[id].week == week]
     base = place.root / "arms" / f"turns{week}"
     samples = [
@@ -586,22 +589,44 @@ def arm_accuracy(place: Place, folder: Path, week: int, truth: Mapping[str, Trut
     cache = place.home / "cache" / "features"
     encoded = encode(samples, cache=cache, workers=1, encoders=Encoders.for_views(model.views))
     found = model.predict(encoded.features, shares=False)
-    right = {
+    return {
         one.id: sample.heads["intent"].label == truth[one.id].intent for one, sample in zip(samples, found, strict=True)
     }
-    known = [yes for id, yes in right.items() if truth[id].intent not in month_script.hidden()]
-    unknown = [yes for id, yes in right.items() if truth[id].intent in month_script.hidden()]
-    return {
-        "all": share(list(right.values())),
-        "known": share(known),
-        "hidden": share(unknown) if unknown else None,
+
+
+def compared_arms(answers: Mapping[str, Mapping[str, bool]], truth: Mapping[str, Truth]) -> dict[str, Any]:
+    """Each arm's accuracy, and how much more is right where labels were chosen than on average at random.
+
+    The interval resamples conversations, the same for all arms.
+    """
+    ids = sorted(next(iter(answers.values())))
+    hidden = np.array([truth[id].intent in month_script.hidden() for id in ids])
+    talks = np.unique([truth[id].conversation for id in ids], return_inverse=True)[1]
+    right = {name: np.array([of[id] for id in ids]) for name, of in answers.items()}
+    found: dict[str, Any] = {
+        name: {"all": share(list(own)), "known": share(list(own[~hidden])), "hidden": share(list(own[hidden]))}
+        for name, own in right.items()
     }
+    drawn = [own for name, own in right.items() if name.startswith("random")]
+    if drawn:
+        gain = right["active"].astype(float) - np.mean(drawn, axis=0)
+        sums, counts = np.bincount(talks, gain), np.bincount(talks)
+        picked = np.random.default_rng(0).integers(len(sums), size=(4000, len(sums)))
+        low, high = np.percentile(sums[picked].sum(1) / counts[picked].sum(1), (2.5, 97.5))
+        found["gain"] = {"mean": round(float(gain.mean()), 4), "low": round(low, 4), "high": round(high, 4)}
+    return found
 
 
 # All of it ------------------------------------------------------------------------------------------------------------
 
 
-async def loop(place: Place, address: str, dsn: str, month: Sequence[month_script.Conversation]) -> None:
+async def loop(
+    place: Place,
+    address: str,
+    dsn: str,
+    month: Sequence[month_script.Conversation],
+    later: Sequence[month_script.Conversation],
+) -> None:
     async with httpx2.AsyncClient(base_url=address, timeout=60) as http:
         agent = Agent(http)
         await agent.sign_in(place)
@@ -624,6 +649,8 @@ async def loop(place: Place, address: str, dsn: str, month: Sequence[month_scrip
             await snapshot(place, dsn, week)
             if week == month_script.WEEKS:
                 await look(place, agent, week)
+                await stream(place, http, later)
+                await snapshot(place, dsn, week + 1)
                 break
             if not place.load(f"closed{week}"):
                 await close_week(place, agent, week, used)
@@ -646,21 +673,21 @@ async def database(place: Place) -> AsyncIterator[str]:
 
 
 def arms(place: Place, count: int) -> dict[str, Any]:
-    """Both ways of choosing, trained alike and measured alike: by week after which, on the turns of the next."""
+    """Both ways of choosing, trained alike and measured alike, by week after which."""
     truth = truths(place)
+    if not (place.root / f"arms/turns{month_script.WEEKS + 1}/facts.json").is_file():
+        return {}
     found: dict[str, Any] = {}
     names = ["active", *(f"random{seed}" for seed in range(count))]
-    for week in range(1, month_script.WEEKS):
-        if not place.load(f"closed{week}") or not (place.root / f"arms/turns{week + 1}/facts.json").is_file():
-            continue
-        row = found[str(week)] = place.load(f"arms{week}") or {}
-        if week == 1 and "start" not in row:
-            row["start"] = arm_accuracy(place, UNDERSTANDING / "model", week + 1, truth)
-        for name in names:
-            if name not in row:
-                row[name] = arm_accuracy(place, train_arm(place, name, week, truth), week + 1, truth)
-                place.save(f"arms{week}", row)
-                print(f"after week {week}, {name}: {row[name]['all']}", flush=True)
+    for week in range(month_script.WEEKS):
+        answers = place.load(f"answers{week}") or {}
+        for name in names if week else ["start"]:
+            if name not in answers:
+                folder = train_arm(place, name, week, truth) if week else UNDERSTANDING / "model"
+                answers[name] = arm_answers(place, folder, truth)
+                place.save(f"answers{week}", answers)
+                print(f"after week {week}, {name}: {share(list(answers[name].values()))}", flush=True)
+        found[str(week)] = compared_arms(answers, truth)
     return found
 
 
@@ -707,6 +734,7 @@ def main() -> None:
     parser.add_argument("--at", type=Path, required=True, metavar="DIR", help="of the run; outside the repository")
     parser.add_argument("--conversations", type=int, default=1600)
     parser.add_argument("--arms", type=int, default=3, help="times that labels are drawn at random (default: 3)")
+    parser.add_argument("--afterwards", type=int, default=800, help="conversations that the arms are measured on")
     parser.add_argument("--seed", type=int, default=1, help="of who asks what when; gates were chosen looking at 2026")
     parser.add_argument("--port", type=int, default=8190)
     parser.add_argument("--speak-with", type=Path, help="the Python that has voices; see scripts/make_demo_samples.py")
@@ -721,13 +749,15 @@ def main() -> None:
     if given.only in (None, "live"):
         month_script.prepare(place.media, python=given.speak_with, voices=given.voices)
         with service(place, given.port) as address, store.open_home(place.home, None) as dsn:
-            asyncio.run(loop(place, address, dsn, month))
+            later = month_script.afterwards(given.afterwards, seed=given.seed)
+            asyncio.run(loop(place, address, dsn, month, later))
     compared = arms(place, given.arms) if given.only != "live" else {}
     found = summary(place, month, compared)
     place.save("month", found)
     if given.conversations >= 1500 and given.only != "live":
         data = "scripted customers of the demo shop (bench/month_script.py), synthesised voices, drawn pictures"
         common.write("month", what="a simulated month: the loop run weekly with 50 labels", figures=found, data=data)
+        (common.RESULTS.parents[1] / "docs" / "images" / "month.svg").write_text(chart(found), encoding="utf-8")
     print(json.dumps(found["weeks"], ensure_ascii=False, indent=1)[:4000])
 
 

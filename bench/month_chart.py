@@ -18,10 +18,12 @@ Point = tuple[float, float]
 def chart(found: Mapping[str, Any]) -> str:
     """SVG with three panels."""
     weeks = found["weeks"]
+    by_week = [f"week {week['week']}" for week in weeks]
+    by_labels = [f"{found['budget'] * int(week)} labels" for week in sorted(found["choosing"])]
     panels = [
-        _panel("Right, live, on the week's own turns", weeks, _live(weeks)),
-        _panel("Right on the next week: 50 chosen, 50 at random", weeks, _choosing(found["choosing"])),
-        _panel("Conversations handed over, and as predicted", weeks, _handed(weeks)),
+        _panel("Right, live, on the week's own turns", by_week, _live(weeks)),
+        _panel("Right on who comes afterwards", by_labels, _choosing(found["choosing"])),
+        _panel("Conversations handed over, and as predicted", by_week, _handed(weeks)),
     ]
     inside = "".join(f'<g transform="translate({WIDTH * at} 0)">{panel}</g>' for at, panel in enumerate(panels))
     size = f'width="{WIDTH * len(panels)}" height="{HEIGHT}" viewBox="0 0 {WIDTH * len(panels)} {HEIGHT}"'
@@ -42,20 +44,16 @@ def _live(weeks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _choosing(compared: Mapping[str, Any]) -> str:
-    active: list[Point] = []
+    chosen: list[Point] = []
     drawn: list[tuple[float, float, float, float]] = []
     for week, row in sorted(compared.items()):
         at = float(week) + 1
-        if "start" in row:
-            active.append((at - 1, row["start"]["all"]["right"]))
-            drawn.append((at - 1, *[row["start"]["all"]["right"]] * 3))
-        if "active" in row:
-            active.append((at, row["active"]["all"]["right"]))
-        rates = [one["all"]["right"] for name, one in row.items() if name.startswith("random")]
-        if rates:
-            drawn.append((at, sum(rates) / len(rates), min(rates), max(rates)))
+        own = row.get("active") or row["start"]
+        chosen.append((at, own["all"]["right"]))
+        rates = [one["all"]["right"] for name, one in row.items() if name.startswith("random")] or [chosen[-1][1]]
+        drawn.append((at, sum(rates) / len(rates), min(rates), max(rates)))
     band = _band([(at, low, high) for at, _, low, high in drawn], DRAWN)
-    lines = _line([(at, mean) for at, mean, _, _ in drawn], DRAWN, "4 3") + _line(active, CHOSEN, "")
+    lines = _line([(at, mean) for at, mean, _, _ in drawn], DRAWN, "4 3") + _line(chosen, CHOSEN, "")
     return band + lines + _legend([("chosen by value", CHOSEN, ""), ("at random: mean, range", DRAWN, "4 3")])
 
 
@@ -70,14 +68,14 @@ def _handed(weeks: Sequence[Mapping[str, Any]]) -> str:
     return bars + line + _legend([("happened", LIVE, ""), ("predicted the week before, 95 %", DRAWN, "")])
 
 
-def _panel(title: str, weeks: Sequence[Mapping[str, Any]], inside: str) -> str:
+def _panel(title: str, ticks: Sequence[str], inside: str) -> str:
     grid = ""
     for tick in range(0, 101, 20):
         y = _y(tick / 100)
         grid += f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="{GREY}" stroke-width=".7"/>'
         grid += f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{tick} %</text>'
-    for week in weeks:
-        grid += f'<text x="{_x(week["week"])}" y="{HEIGHT - 18}" text-anchor="middle">week {week["week"]}</text>'
+    for at, name in enumerate(ticks, 1):
+        grid += f'<text x="{_x(at)}" y="{HEIGHT - 18}" text-anchor="middle">{escape(name)}</text>'
     return f'<text class="title" x="{LEFT}" y="20">{escape(title)}</text>{grid}{inside}'
 
 

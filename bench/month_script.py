@@ -138,21 +138,33 @@ def _screens() -> dict[tuple[str, str], list[list[str]]]:
 
 def script(conversations: int, *, seed: int = SEED) -> list[Conversation]:
     """All conversations, week after week."""
-    stock, available = grammars(), media()
     random = Random(f"{seed} month")
-    months: list[Conversation] = []
-    for number in range(conversations):
-        week = 1 + number * WEEKS // conversations
-        language: phrases.Language = random.choice(("zh", "zh", "zh", "en", "en"))
-        intents = [name for name in stock[language].lines if week >= HIDDEN_FROM or name not in hidden()]
-        weights = [COMMON.get(name, 3) for name in intents]
-        (intent,) = random.choices(intents, weights)
-        turns = [_turn(stock[language], available, intent, random)]
-        if random.random() < SECOND:
-            (another,) = random.choices(intents, weights)
-            turns.append(_written(stock[language], another, random))
-        months.append(Conversation(f"c{number:05}", week, language, tuple(turns)))
-    return months
+    stock, available = grammars(), media()
+    return [
+        _conversation(f"c{number:05}", 1 + number * WEEKS // conversations, stock, available, random)
+        for number in range(conversations)
+    ]
+
+
+def afterwards(conversations: int, *, seed: int = SEED) -> list[Conversation]:
+    """Who comes when the month is over: nobody labels them, all models are measured on them."""
+    random = Random(f"{seed} afterwards")
+    stock, available = grammars(), media()
+    return [_conversation(f"a{number:05}", WEEKS + 1, stock, available, random) for number in range(conversations)]
+
+
+def _conversation(
+    id: str, week: int, stock: Mapping[str, phrases.Grammar], available: Media, random: Random
+) -> Conversation:
+    language: phrases.Language = random.choice(("zh", "zh", "zh", "en", "en"))
+    intents = [name for name in stock[language].lines if week >= HIDDEN_FROM or name not in hidden()]
+    weights = [COMMON.get(name, 3) for name in intents]
+    (intent,) = random.choices(intents, weights)
+    turns = [_turn(stock[language], available, intent, random)]
+    if random.random() < SECOND:
+        (another,) = random.choices(intents, weights)
+        turns.append(_written(stock[language], another, random))
+    return Conversation(id, week, language, tuple(turns))
 
 
 def hidden() -> frozenset[str]:
