@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from duomo.cli import main
+from duomo.learn.samples import load_samples
+from duomo.learn.task import Head
 from duomo.models.features import View
 from duomo.models.manifest import sha256
 from duomo.store.postgres import Database
@@ -51,8 +53,8 @@ def duomo(home: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_a_folder_is_activated_and_history_tells_the_way(duomo: Run, folders: dict[str, Path]) -> None:
     short = {name: sha256(folder / "manifest.json")[:12] for name, folder in folders.items()}
     code, out, _ = duomo("activate", folders["first"].parent, "--reason", "the first")
-    assert (code, out) == (0, f"active: first ({short['first']}), reads features.x, says intent (3)\n")
-    assert duomo("activate", folders["first"]) == (0, f"first ({short['first']}) is active already\n", "")
+    assert (code, out.splitlines()[0]) == (0, f"active: first ({short['first']}), reads features.x, says intent (3)")
+    assert duomo("activate", folders["first"])[1].splitlines()[0] == f"first ({short['first']}) is active already"
     duomo("activate", folders["second"])
     assert duomo("deploy", short["first"], "--role", "canary", "--share", "0.2")[1] == (
         f"canary: first ({short['first']}) for 20% of the conversations\n"
@@ -70,6 +72,54 @@ def test_a_folder_is_activated_and_history_tells_the_way(duomo: Run, folders: di
     ]
     assert "by agent  the first" in duomo("history")[1]
     assert duomo("drift")[1] == "no window of turns is full yet\n"
+
+
+def samples_of(folder: Path, *labels: str, split: str = "train") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "scan.png").write_bytes(b"a picture")
+    lines = [
+        {"id": str(n), "features": {"x": [0.5] * 8}, "image": "scan.png", "labels": {"intent": label}, "split": split}
+        for n, label in enumerate(labels)
+    ]
+    file = folder / "samples.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_the_next_model_begins_with_the_samples_that_were_named(
+    duomo: Run, folders: dict[str, Path], home: Path, tmp_path: Path
+) -> None:
+    fingerprint = sha256(folders["first"] / "manifest.json")
+    alone = duomo("activate", folders["first"])[1].splitlines()[-1]
+    assert alone == (
+        "duomo improve will learn from conversations alone. Let it begin with what this model was trained from: "
+        f"duomo model activate {fingerprint[:12]} --samples FILE"
+    )
+    code, out, _ = duomo("activate", fingerprint[:12], "--samples", samples_of(tmp_path / "mine", "a", "b"))
+    shutil.rmtree(tmp_path / "mine")  # nobody promised to keep it
+    kept = Path(out.splitlines()[-1].removeprefix("duomo improve begins with "))
+    assert (code, kept.is_relative_to(home.resolve())) == (0, True)
+    found = load_samples(kept, heads=[Head("intent")])
+    assert [(one.id, one.labels["intent"], one.image and one.image.read_bytes()) for one in found] == [
+        ("0", "a", b"a picture"), ("1", "b", b"a picture"),
+    ]  # fmt: skip
+    assert duomo("activate", folders["first"])[1].splitlines()[-1] == f"duomo improve begins with {kept}"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "nowhere.jsonl", "cannot read"),
+        (lambda folder: samples_of(folder / "s", "a", split="test"), "holds no training sample with a label of intent"),
+        (lambda folder: samples_of(folder / "s").with_name("scan.png"), "is no known samples file"),
+    ],
+)
+def test_what_is_no_samples_file_is_refused_before_anything_is_activated(
+    duomo: Run, folders: dict[str, Path], tmp_path: Path, make: Callable[[Path], Path], words: str
+) -> None:
+    code, out, complaint = duomo("activate", folders["first"], "--samples", make(tmp_path))
+    assert (code, out, words in complaint) == (2, "", True), complaint
+    assert duomo("list")[1] == "there are no models. Activate one: duomo model activate FOLDER\n"
 
 
 @pytest.mark.parametrize("lost", ["model.onnx", "manifest.json"])

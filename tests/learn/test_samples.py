@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duomo.errors import InputError
-from duomo.learn.samples import as_label, file_hash, fingerprint, load_samples, read_rows, save_samples
+from duomo.learn.samples import as_label, file_hash, fingerprint, keep_samples, load_samples, read_rows, save_samples
 from duomo.learn.task import Head
 from duomo.types import Sample
 
@@ -73,6 +75,22 @@ SAME = [
     Sample("2", text="把钱退给我", labels={"intent": "3"}, image=Path("photo.png"), history=("你好",)),
 ]
 HEADS = (INTENT, Head("tags", "multilabel"))
+
+
+def test_kept_samples_need_nothing_of_where_they_lay(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.png").write_bytes(PNG)
+    record = {"text": "x", "image": "one.png", "audio": "gone.wav", "features": {"m": [0.5]}, "labels": {"intent": "y"}}
+    path = write(tmp_path / "a" / "samples.jsonl", {"id": "1", **record}, {"id": "2", **record, "group": "g"})
+    samples = load_samples(path, heads=[INTENT])
+    kept = keep_samples(samples, tmp_path / "kept")
+    assert keep_samples(samples, tmp_path / "kept") == kept
+    shutil.rmtree(tmp_path / "a")
+    found = load_samples(kept, heads=[INTENT])
+    assert found == [replace(one, image=found[0].image, audio=None) for one in samples]
+    assert found[0].image is not None
+    assert found[0].image.read_bytes() == PNG
+    assert {file for file in (tmp_path / "kept").rglob("*") if file.is_file()} == {found[0].image, kept}
 
 
 def same_records() -> list[dict[str, object]]:

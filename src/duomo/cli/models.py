@@ -43,25 +43,63 @@ async def _activate(given: argparse.Namespace, db: Database, workspace: Workspac
 
     if given.model is None:
         raise InputError("name the folder of an exported model, or a model of `duomo model list`.")
-    row: Row
-    folder = Path(given.model)
-    if folder.exists():  # noqa: ASYNC240 - nobody else waits here
-        name = given.name or _name_of(folder)
-        row = await registry.register(db, settings.home, workspace.id, folder, origin="folder", name=name)
-    elif "/" in given.model or given.model.startswith("."):
-        raise InputError(f"there is no folder {given.model}.")
-    else:
+    folder, name = Path(given.model), given.name
+    origin: registry.Origin = "folder"
+    if not folder.exists():  # noqa: ASYNC240 - nobody else waits here
+        if "/" in given.model or given.model.startswith("."):
+            raise InputError(f"there is no folder {given.model}.")
         async with db.transaction(workspace.id) as tx:
-            row = await _find(tx, given.model)
+            known = await _find(tx, given.model)
+        folder = registry.folder_of(settings.home, workspace.id, known["fingerprint"])
+        origin, name = known["origin"], known["name"]
+    row: Row = await registry.register(
+        db, settings.home, workspace.id, folder, origin=origin, name=name or _name_of(folder),
+        samples=_samples(given.samples, folder, settings.home, workspace),
+    )  # fmt: skip
+    said, teaches = _plain(row) | {"samples": row["samples"]}, _teaches(row)
     async with db.transaction(workspace.id) as tx:
         now = (await registry.current(tx)).get("active")
         if now is not None and now["id"] == row["id"]:
-            return _plain(row), [f"{row['name']} ({_short(row)}) is active already"]
+            return said, [f"{row['name']} ({_short(row)}) is active already", teaches]
         await registry.deploy(tx, str(row["id"]), "active", by="agent", reason=given.reason)
     heads = row["manifest"].get("heads", {})
     reads = ", ".join(row["manifest"].get("modalities", ()))
     says = ", ".join(f"{name} ({len(head['labels'])})" for name, head in heads.items())
-    return _plain(row), [f"active: {row['name']} ({_short(row)}), reads {reads}, says {says}"]
+    return said, [f"active: {row['name']} ({_short(row)}), reads {reads}, says {says}", teaches]
+
+
+def _samples(path: Path | None, folder: Path, home: Path, workspace: Workspace) -> Path | None:
+    """What a model was trained from, copied to where the workers find it.
+
+    Raises:
+        InputError: it cannot be read, or teaches nothing that the model says.
+    """
+    if path is None:
+        return None
+    from duomo.learn.samples import keep_samples, read_rows
+    from duomo.learn.task import Head
+    from duomo.models.understanding import load
+
+    manifest = load(folder).manifest
+    assert manifest is not None
+    heads = [Head(head.name, head.type) for head in manifest.heads.values()]
+    rows = read_rows(path, heads=heads, group=manifest.task.get("group", "group"))
+    samples = [row.sample for row in rows if row.split in (None, "train")]
+    if not any(sample.labels.get(head.name) is not None for sample in samples for head in heads):
+        says = ", ".join(manifest.heads)
+        raise InputError(
+            f"{path} holds no training sample with a label of {says}. Name what the model was trained from."
+        )
+    return keep_samples(samples, home / "samples" / str(workspace.id))
+
+
+def _teaches(row: Row) -> str:
+    if row["samples"]:
+        return f"duomo improve begins with {row['samples']}"
+    return (
+        "duomo improve will learn from conversations alone. Let it begin with what this model was trained from: "
+        f"duomo model activate {_short(row)} --samples FILE"
+    )
 
 
 async def _list(given: argparse.Namespace, db: Database, workspace: Workspace, settings: Settings) -> Said:
@@ -185,6 +223,9 @@ def add_commands(add: Add, common: argparse.ArgumentParser) -> None:
     command.add_argument("model", nargs="?", metavar="FOLDER|MODEL", help="an exported folder; a name or fingerprint")
     command.add_argument("--workspace", default="demo", metavar="NAME", help="default: demo")
     command.add_argument("--name", help="of a model that is taken over (default: the folder's)")
+    command.add_argument(
+        "--samples", type=Path, metavar="FILE", help="it was trained from; the next one begins with them"
+    )
     command.add_argument("--role", choices=("active", "canary", "shadow"))
     command.add_argument("--share", type=float, metavar="0..1", help="of the conversations, of a canary")
     command.add_argument("--reason", default="", help="kept in the history")

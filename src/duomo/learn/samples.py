@@ -7,12 +7,13 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from duomo.learn.task import Head
 from duomo.media.sniff import sniff
 from duomo.types import Label, Sample
 
+KEPT_AS = "samples.jsonl"
 MOST_MISTAKES = 20
 """Reading stops at so many."""
 MOST_TOLD = 1000
@@ -126,6 +128,40 @@ def save_samples(path: Path | str, samples: Iterable[Sample]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def keep_samples(samples: Sequence[Sample], folder: Path) -> Path:
+    """Copy samples and the files they name below `folder`, whole or not at all; the same ones are found again.
+
+    A file that is not there is a missing modality, as it was before.
+
+    Returns:
+        Their samples.jsonl.
+    """
+    target = folder / str(fingerprint(samples)["sha256"])
+    if not (target / KEPT_AS).is_file():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as whole:
+            fresh = Path(whole) / "samples"
+            (fresh / "media").mkdir(parents=True)
+            save_samples(fresh / KEPT_AS, [_with_files_in(fresh / "media", sample) for sample in samples])
+            try:
+                fresh.rename(target)
+            except OSError:
+                if not (target / KEPT_AS).is_file():  # another process was faster with the same ones
+                    raise
+    return target / KEPT_AS
+
+
+def _with_files_in(folder: Path, sample: Sample) -> Sample:
+    files: dict[str, Any] = {}
+    for name in MEDIA:
+        file: Path | None = getattr(sample, name)
+        digest = None if file is None else file_hash(file)
+        files[name] = file and digest and folder / f"{digest}{file.suffix}"
+        if file is not None and files[name] and not files[name].exists():
+            shutil.copyfile(file, files[name])
+    return replace(sample, **files)
 
 
 def as_record(sample: Sample, *, base: Path) -> dict[str, Any]:
