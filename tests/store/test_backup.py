@@ -28,6 +28,8 @@ async def test_a_backup_restores_rows_files_models_rights_and_the_job_queue(tmp_
                 await tx.defer("turn", queue="test", args={})
         (old / "models" / workspace.id / "f1").mkdir(parents=True)
         (old / "models" / workspace.id / "f1" / "manifest.json").write_text("{}")
+        (old / "samples").mkdir()
+        (old / "samples" / "samples.jsonl").write_text("{}")
         assert backup.save(dsn, old, file) == file.stat().st_size
         with pytest.raises(Conflict, match="exists"):
             backup.save(dsn, old, file)
@@ -43,6 +45,7 @@ async def test_a_backup_restores_rows_files_models_rights_and_the_job_queue(tmp_
                 b"photo"
             ]
             assert (new / "models" / workspace.id / "f1" / "manifest.json").read_text() == "{}"
+            assert (new / "samples" / "samples.jsonl").read_text() == "{}"
             async with db.transaction(None) as tx:  # isolation came along
                 assert await (await tx.connection.execute("SELECT * FROM blobs")).fetchall() == []
         with psycopg.connect(dsn) as connection:

@@ -16,7 +16,7 @@ from duomo.store import embedded
 from duomo.store.postgres import APP_ROLE
 
 _DATABASE = "database.dump"
-_FOLDERS = ("media", "models")  # below HOME; files of both are never changed once written
+_FOLDERS = ("media", "models", "samples")  # below HOME; their files are never changed once written
 
 
 def save(dsn: str, home: Path, file: Path) -> int:
@@ -27,7 +27,7 @@ def save(dsn: str, home: Path, file: Path) -> int:
 
     Args:
         dsn: of the owner.
-        home: where the files of conversations and the trained models lie.
+        home: where the files of conversations, the trained models and what taught them lie.
         file: must not exist.
     Returns:
         Its size in bytes.
