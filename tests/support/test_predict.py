@@ -158,11 +158,14 @@ async def test_without_a_model_everything_still_works(customer: Customer, desk: 
     assert await predictions(customer) == []
 
 
-async def test_nothing_is_learned_from_a_greeting(customer: Customer, desk: Desk, model: dict[str, object]) -> None:
-    await customer.says("hello!")
+@pytest.mark.parametrize(("text", "outcome"), [("hello!", "greeting"), ("转人工", "handoff")])
+async def test_nothing_is_learned_from_a_greeting_or_a_bare_call_for_a_person(
+    customer: Customer, desk: Desk, model: dict[str, object], text: str, outcome: str
+) -> None:
+    await customer.says(text)
     await turn.run_turn(desk, customer.workspace.id, customer.conversation_id)
     said = await said_by_bot(customer)
-    assert (said.decision["outcome"], said.decision["understood"]) == ("greeting", None)
+    assert (said.decision["outcome"], said.decision["understood"]) == (outcome, None)
     assert await predictions(customer) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from duomo.support.extract import tighten, units
 from duomo.support.guard import mask
-from duomo.support.intent import intent_of, leans_on_earlier
+from duomo.support.intent import intent_of, leans_on_earlier, says_only
 from duomo.support.thesaurus import expanded
 
 
@@ -25,6 +25,17 @@ from duomo.support.thesaurus import expanded
 )  # fmt: skip
 def test_what_a_message_is_for(text: str, intent: str) -> None:
     assert intent_of(text) == intent
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [("转人工！", True), ("我不想跟机器人说话，请帮我转人工。", True), ("我要人工客服", True), ("hello", True),
+     ("Can I talk to a human, please?", True), ("水壶坏了，转人工", False),
+     ("my kettle is broken, get me a human", False),
+     ("connect me to an agent about my refund", False), ("还是不行", False), ("where is my parcel", False)],
+)  # fmt: skip
+def test_which_messages_say_nothing_besides_their_wish(text: str, only: bool) -> None:
+    assert says_only(intent_of(text), text) is only
 
 
 @pytest.mark.parametrize(

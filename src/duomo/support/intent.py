@@ -58,6 +58,14 @@ def intent_of(text: str) -> Intent:
     return "unhelped" if _LISTS["unhelped"].search(bare) else "question"
 
 
+def says_only(wish: Intent, text: str) -> bool:
+    """Whether a message says nothing besides its wish, so that it is about no matter that could be told from it."""
+    if wish != "person":
+        return wish in SMALL_TALK
+    rest = _LISTS["person"].sub(" ", _SEPARATORS.sub(" ", text).replace("’", "'").strip())
+    return not _WORDS.search(_LISTS["around person"].sub(" ", rest))
+
+
 def leans_on_earlier(text: str) -> bool:
     """Whether a message is short and says so little by itself that the question before it may be part of it."""
     words = _WORDS.findall(text)

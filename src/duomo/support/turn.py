@@ -33,7 +33,7 @@ from duomo.support.conversation import (
     load_messages,
     store_message,
 )
-from duomo.support.intent import SMALL_TALK, leans_on_earlier
+from duomo.support.intent import SMALL_TALK, intent_of, leans_on_earlier, says_only
 from duomo.support.outcome import Delta, Outcome, Question
 from duomo.support.past import words_of
 from duomo.support.policy import Policy, load_policy
@@ -125,7 +125,7 @@ async def run_turn(
     except TakenOver:
         return None
     shadow = pending.models.get("shadow")
-    if desk.reader and shadow and not said_nothing(outcome):  # after the answer, which does not wait for it
+    if desk.reader and shadow and not said_nothing(outcome, question):  # after the answer, which does not wait for it
         seen = await desk.reader.read(workspace_id, shadow, read)
         async with desk.db.transaction(workspace_id) as tx:
             await _keep(tx, pending, seen, question.language)
@@ -413,7 +413,7 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
     async with desk.db.transaction(workspace_id) as tx:
         if not await _still_ours(tx, pending) or await tx.one("message_fingerprint", id=pending.id_of("answer")):
             return False
-        if not said_nothing(outcome):
+        if not said_nothing(outcome, question):
             await _keep(tx, pending, question.understood, question.language)
         if question.language != pending.row["language"]:
             await tx.run("set_language", id=conversation_id, language=question.language)
@@ -438,7 +438,7 @@ async def _finish(desk: Desk, workspace_id: str, pending: Pending, question: Que
 
 def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[str, Any]:
     """Why it was decided so, and by which versions of model and knowledge; the policy's stands in it already."""
-    understood = None if said_nothing(outcome) else question.understood
+    understood = None if said_nothing(outcome, question) else question.understood
     return {
         **outcome.decision,
         "model": understood.model() if understood else None,
@@ -448,9 +448,15 @@ def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[st
     }
 
 
-def said_nothing(outcome: Outcome) -> bool:
-    """Whether a turn was small talk: no intent fits it, and nothing is to be learned from it."""
-    return outcome.decision.get("outcome") in SMALL_TALK
+def said_nothing(outcome: Outcome, question: Question) -> bool:
+    """Whether a turn was small talk or only called a person: no intent fits, and nothing is to be learned from it."""
+    if outcome.decision.get("outcome") in SMALL_TALK:
+        return True
+    return (
+        not question.seen
+        and set(question.sent) <= {"text", "voice"}
+        and says_only(intent_of(question.text), question.text)
+    )
 
 
 async def _keep(tx: Tx, pending: Pending, understood: Understood | None, language: Language) -> None:
