@@ -144,6 +144,12 @@ async def scratches(db: Database) -> list[str]:
         return [row["name"] for row in await tx.all("workspace_names") if row["name"].startswith(PREFIX)]
 
 
+async def test_small_talk_and_bare_calls_for_a_person_are_not_understood_afterwards_either(shop: Shop) -> None:
+    await shop.comes("hello!", "talk to a person")
+    counts = (await shop.replayed()).counts()
+    assert (counts["turns"] - counts["same"], counts["understood_now"]) == (0, 0)
+
+
 async def test_with_what_held_then_nothing_changes(shop: Shop) -> None:
     found = await shop.replayed()
     assert found.counts() == {

@@ -376,7 +376,8 @@ async def _again(
         if isinstance(event, Outcome):
             outcome = event
     assert outcome is not None
-    understood = question.understood.record(past.asked[-1].id) if question.understood else None
+    read = None if turn.said_nothing(outcome, question) else question.understood
+    understood = read.record(past.asked[-1].id) if read else None
     told = _told(outcome.kind, [c.article_id for c in outcome.citations], outcome.decision, understood)
     return told, question, outcome
 
