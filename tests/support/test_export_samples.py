@@ -110,21 +110,21 @@ async def test_a_corrected_transcript_is_what_is_learned_from(db, workspace, blo
 
 
 async def test_who_said_no_is_left_out_and_under_asked_so_is_who_was_never_asked(db, workspace, blobs, tmp_path):
-    texts = {None: "never asked", True: "yes", False: "no"}
+    texts = {None: "never asked", True: "said yes", False: "said no"}
     for may_train, text in texts.items():
         await new_turn(await learner(db, workspace, may_train=may_train), text)
 
     everybody = await export(db, blobs, workspace.id, tmp_path / "all", learning=Learning())
     asked = await export(db, blobs, workspace.id, tmp_path / "asked", learning=Learning(consent="asked"))
 
-    assert [line["text"] for line in lines(tmp_path / "all", "unlabelled")] == ["never asked", "yes"]
-    assert [line["text"] for line in lines(tmp_path / "asked", "unlabelled")] == ["yes"]
+    assert [line["text"] for line in lines(tmp_path / "all", "unlabelled")] == ["never asked", "said yes"]
+    assert [line["text"] for line in lines(tmp_path / "asked", "unlabelled")] == ["said yes"]
     assert (everybody.counts["left_out"], asked.counts["left_out"]) == ({"consent": 1}, {"consent": 2})
 
 
 async def test_a_customer_may_change_their_mind(db, workspace, blobs, tmp_path):
     contact = await contact_who_is(db, workspace, apart=False)
-    await new_turn(await conversation_of(db, workspace, contact), "hello")
+    await new_turn(await conversation_of(db, workspace, contact), "a question")
 
     async def exported_after(value: bool | None) -> list[str]:
         async with db.transaction(workspace.id) as tx:
@@ -133,7 +133,7 @@ async def test_a_customer_may_change_their_mind(db, workspace, blobs, tmp_path):
         await export(db, blobs, workspace.id, tmp_path, learning=Learning())
         return [line["text"] for line in lines(tmp_path, "unlabelled")]
 
-    assert [await exported_after(value) for value in (False, True, None)] == [[], ["hello"], ["hello"]]
+    assert [await exported_after(value) for value in (False, True, None)] == [[], ["a question"], ["a question"]]
 
 
 async def test_what_is_older_than_the_policy_keeps_is_left_out(db, workspace, blobs, tmp_path):
@@ -213,6 +213,17 @@ async def test_a_question_that_nobody_has_answered_waits_unless_it_is_labelled(d
 
     assert [line["text"] for line in lines(tmp_path, "train")] == ["labelled"]
     assert done.counts["left_out"] == {"unanswered": 1}
+
+
+async def test_small_talk_is_left_out_unless_somebody_labelled_it(db, workspace, blobs, tmp_path):
+    for text, labels in (("hello!", None), ("转人工", None), ("talk to a person", {"intent": "other"})):
+        await new_turn(await learner(db, workspace), text, labels=labels or {})
+
+    done = await export(db, blobs, workspace.id, tmp_path, learning=Learning())
+
+    assert [line["text"] for line in lines(tmp_path, "train")] == ["talk to a person"]
+    assert lines(tmp_path, "unlabelled") == []
+    assert done.counts["left_out"] == {"small_talk": 2}
 
 
 async def test_the_identity_follows_what_is_labelled_and_nothing_else(db, workspace, blobs, tmp_path):

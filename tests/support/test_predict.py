@@ -294,8 +294,8 @@ async def test_a_model_learns_from_the_very_texts_that_it_reads(
     await asks("and how long?")
     await asks("see here", file_of(blobs, customer.workspace, png()))
     assert await customer.status() == "open"
-    await asks("hello?")
-    await asks("is anybody there?")  # read together with the one before, which nobody has answered
+    await asks("still no parcel")
+    await asks("it was the blue one")  # read together with the one before, which nobody has answered
     async with customer.db.transaction(customer.workspace.id) as tx:
         await store_message(tx, customer.conversation_id, author="agent", kind="text", text="Yes.", language="en")
     await asks("where is it?")
@@ -312,7 +312,9 @@ async def test_a_model_learns_from_the_very_texts_that_it_reads(
         "and how long?",
     ]
     assert learned[3][0].startswith("see here line of the order line of")
-    assert [text for text, _ in learned[4:]] == ["hello?", "hello?\nis anybody there?", "where is it?"]
+    assert [text for text, _ in learned[4:]] == [
+        "still no parcel", "still no parcel\nit was the blue one", "where is it?",
+    ]  # fmt: skip
 
 
 async def test_one_model_is_active_however_many_are_activated_at_once(

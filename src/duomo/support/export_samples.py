@@ -32,6 +32,7 @@ from duomo.store.postgres import Database, Row, Tx
 from duomo.support import guard
 from duomo.support import turn as live
 from duomo.support.conversation import load_messages
+from duomo.support.outcome import Question
 from duomo.support.past import ends_turn
 from duomo.support.policy_sections import Learning
 from duomo.types import Language, Message
@@ -148,12 +149,11 @@ def _team(after: Sequence[Message]) -> str | None:
     return None
 
 
-def read_of(turn: Turn) -> tuple[str, list[str]]:
+def read_of(turn: Turn, asked: Question) -> tuple[str, list[str]]:
     """A turn's text and history as a model reads them live, with what people corrected, and masked.
 
     Masked before what was seen is cut: a number that is cut in two is none that would be found.
     """
-    asked = live.question_of(turn.messages, turn.earlier, language="en")
     masked = replace(
         asked, text=guard.mask(asked.text), seen=guard.mask(asked.seen), earlier=guard.mask(asked.earlier),
         chosen=guard.mask(asked.chosen),
@@ -202,12 +202,16 @@ class _Writer:
         group, apart = str(row["contact_id"]), held_out(str(row["contact_id"]))
         # what is older is not context either; the query has counted it
         for turn in turns([message for message in messages if message.created_at >= since], predicted):
-            text, history = read_of(turn)
+            asked = live.question_of(turn.messages, turn.earlier, language="en")
+            text, history = read_of(turn, asked)
             # of two messages of a turn, the later one's label is nearer to the answer
             rows = {head: label for message in turn.fresh for head, label in labels.get(message.id, {}).items()}
             said = {head: label["value"] for head, label in rows.items()}
             if not turn.answered and not said:
                 self.leave_out("unanswered", len(turn.fresh))
+                continue
+            if live.says_nothing(asked) and not said:
+                self.leave_out("small_talk", len(turn.fresh))  # live, no model's reading of it is kept either
                 continue
             files = self._files(turn.messages)
             sample: dict[str, Any] = {"id": turn.id(predicted), "text": text, **files, "group": group}

@@ -136,14 +136,15 @@ async def listen(desk: Desk, workspace_id: str, conversation_id: str) -> bool:
     """Understand what a customer writes to a person, for the person's eyes and to learn from; nothing is said.
 
     Returns:
-        False when there was nothing to understand: no model, no message, or files that are still being read.
+        False when there was nothing to understand: no model, no message, small talk, or files that are still being
+        read.
     """
     pending = await _pending(desk.db, workspace_id, conversation_id, None, status="open")
     if pending is None or pending.unread or not pending.models:
         return False
     question, _ = await understand(desk, workspace_id, pending)
     understood, message_id = question.understood, pending.messages[-1].id
-    if understood is None:
+    if understood is None or says_nothing(question):
         return False
     seen = {"model": understood.model(), "understood": understood.record(message_id), "language": question.language}
     async with desk.db.transaction(workspace_id) as tx:
@@ -450,13 +451,13 @@ def _decision(pending: Pending, question: Question, outcome: Outcome) -> dict[st
 
 def said_nothing(outcome: Outcome, question: Question) -> bool:
     """Whether a turn was small talk or only called a person: no intent fits, and nothing is to be learned from it."""
-    if outcome.decision.get("outcome") in SMALL_TALK:
-        return True
-    return (
-        not question.seen
-        and set(question.sent) <= {"text", "voice"}
-        and says_only(intent_of(question.text), question.text)
-    )
+    return outcome.decision.get("outcome") in SMALL_TALK or says_nothing(question)
+
+
+def says_nothing(question: Question) -> bool:
+    """The same before it is answered."""
+    heard = not question.seen and set(question.sent) <= {"text", "voice"}
+    return heard and says_only(intent_of(question.text), question.text)
 
 
 async def _keep(tx: Tx, pending: Pending, understood: Understood | None, language: Language) -> None:
